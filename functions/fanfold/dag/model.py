@@ -1,0 +1,168 @@
+"""What a DAG file says, as plain data: the model that the compiler and the run read.
+
+Everything here is immutable and knows nothing of YAML, of AWS or of the clock. Text that may hold
+references (``${VAR}``, ``$(cmd)``) is kept as written; `fanfold.dag.expressions` reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+MAX_ITEMS = 1000
+"""The most items one ``parallel`` step takes (specification, *Limitations*)."""
+
+DEFAULT_CONCURRENCY = 8
+"""Items at a time when ``maxConcurrent`` is not given (specification, *Controlling Concurrency*)."""
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One entry of ``params`` or ``env``: a template for a value, with a name or positional."""
+
+    name: str | None
+    template: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """One entry of ``preconditions``.
+
+    With ``expected`` the expanded ``condition`` is compared (``re:`` starts a regular expression);
+    without it ``condition`` is a command whose exit code counts.
+    """
+
+    condition: str
+    expected: str | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueOn:
+    """``continueOn``: which outcomes of a step let the steps after it run."""
+
+    failure: bool = False
+    skipped: bool = False
+    exit_codes: tuple[int, ...] = ()
+    output: tuple[str, ...] = ()
+    mark_success: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """``retryPolicy``: ``limit`` further tries, ``interval_sec`` apart, for ``exit_codes`` (empty: for any)."""
+
+    limit: int
+    interval_sec: float = 0
+    exit_codes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """``parallel``: exactly one of ``items`` (an inline list) and ``source`` (text with a reference)."""
+
+    items: tuple[Json, ...] | None
+    source: str | None
+    max_concurrent: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: a shell step (``command``, ``script``) or a call of a child DAG (``run``)."""
+
+    name: str
+    place: Place
+    id: str | None = None
+    description: str = ""
+    command: tuple[str, ...] = ()
+    """One text, or several to run one after the other."""
+    script: str | None = None
+    shell: str | None = None
+    dir: str | None = None
+    output: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    depends: tuple[str, ...] = ()
+    """The names of the steps this one waits for; the default order of a chain is filled in."""
+    run: str | None = None
+    params: tuple[Argument, ...] = ()
+    parallel: Parallel | None = None
+    preconditions: tuple[Precondition, ...] = ()
+    continue_on: ContinueOn = ContinueOn()
+    retry: RetryPolicy | None = None
+    timeout_sec: float | None = None
+    env: tuple[Argument, ...] = ()
+
+    @property
+    def calls_child(self) -> bool:
+        """Whether this step runs a child DAG rather than a shell."""
+        return self.run is not None
+
+
+HandlerName = Literal["onSuccess", "onFailure", "onCancel", "onExit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """One YAML document of a DAG file."""
+
+    name: str
+    place: Place
+    steps: tuple[Step, ...]
+    description: str = ""
+    group: str = ""
+    tags: tuple[str, ...] = ()
+    type: Literal["chain", "graph"] = "chain"
+    params: tuple[Argument, ...] = ()
+    env: tuple[Argument, ...] = ()
+    schedule: tuple[str, ...] = ()
+    preconditions: tuple[Precondition, ...] = ()
+    handlers: dict[str, Step] = field(default_factory=dict)
+    """By `HandlerName`."""
+    timeout_sec: float | None = None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether every step is a shell step, so that the DAG runs whole in one task."""
+        return not any(step.calls_child for step in self.steps)
+
+    def step(self, name: str) -> Step:
+        """The step called `name`; KeyError when there is none."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class DagSet:
+    """A DAG file read whole: its first document and every child DAG that can be reached from it.
+
+    A DAG's key: ``""`` is the root and ``#name`` a local DAG; a DAG in a file of its own has its path below
+    the DAG folder, without suffix (``deploy/regional-stack``), and that file's local DAGs
+    ``deploy/regional-stack#name``.
+    """
+
+    root: Dag
+    dags: dict[str, Dag]
+    """Every DAG by its key."""
+    children: dict[str, dict[str, str]]
+    """For each DAG's key: what its ``run`` says → the key of the child DAG."""
+    texts: dict[str, str]
+    """For each DAG's key: the YAML text of its document, as written."""
