@@ -1,0 +1,1 @@
+"""Dag → Amazon States Language. Pure: plain data in, plain data out."""

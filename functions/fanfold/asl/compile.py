@@ -1,0 +1,292 @@
+"""Dag → state machine definitions in Amazon States Language (design, decisions 1 to 6, 8 and 11).
+
+Functions and machines are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
+``${PlannerFunction}``, ``${ReducerFunction}`` and ``${StateMachineArnPrefix}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+from fanfold.asl.names import machine_name
+from fanfold.asl.stages import FanOut, Segment, Stage, cut
+from fanfold.dag.expressions import template
+from fanfold.dag.model import Argument, Dag, DagSet, Precondition, RetryPolicy, Step
+
+INLINE_CONCURRENCY = 40
+"""Items at a time that an INLINE Map reaches; above it the Map is DISTRIBUTED (Step Functions quotas)."""
+
+MAX_STATE_NAME = 80
+"""Characters of a state's name (Amazon States Language)."""
+
+Definition = dict[str, Any]
+
+_SERVICE_FAULTS = {
+    "ErrorEquals": [
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    ],
+    "IntervalSeconds": 1,
+    "MaxAttempts": 6,
+    "BackoffRate": 2,
+    "MaxDelaySeconds": 30,
+    "JitterStrategy": "FULL",
+}
+
+_THROTTLING = _SERVICE_FAULTS | {"ErrorEquals": ["StepFunctions.ThrottlingException", "SFN.SfnException"]}
+
+
+def dag_object(dag_set: DagSet, key: str) -> str:
+    """The immutable object of a DAG, which the runner reads: ``{"file", "name", "text"}`` as JSON."""
+    dag = dag_set.dags[key]
+    return json.dumps({"file": dag.place.file, "name": dag.name, "text": dag_set.texts[key]}, sort_keys=True)
+
+
+def digest(text: str) -> str:
+    """The name of an immutable object: the SHA-256 of its text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def key_of_machine(dag_set: DagSet, key: str) -> str:
+    """A DAG's key as it is below the DAG folder: the root's is its file's path without suffix."""
+    path = dag_set.root.place.file.removesuffix(".yaml").removesuffix(".yml")
+    return path + key if not key or key.startswith("#") else key
+
+
+def machine_names(dag_set: DagSet) -> dict[str, str]:
+    """The state machine's name of every DAG that has one: the root, and each child that is no leaf."""
+    return {
+        key: machine_name(key_of_machine(dag_set, key))
+        for key, dag in dag_set.dags.items()
+        if key == "" or not dag.is_leaf
+    }
+
+
+def compile_dag_set(dag_set: DagSet) -> dict[str, Definition]:
+    """The definition of every DAG that has a state machine, by key; children before those that call them."""
+    names = machine_names(dag_set)
+    ordered = sorted(names, key=lambda key: (_height(dag_set, key), key))
+    return {key: _Compiler(dag_set, key, names).definition() for key in ordered}
+
+
+def _height(dag_set: DagSet, key: str) -> int:
+    children = dag_set.children.get(key, {}).values()
+    return 1 + max((_height(dag_set, child) for child in children), default=0)
+
+
+class _Compiler:
+    """The definition of one DAG."""
+
+    def __init__(self, dag_set: DagSet, key: str, names: dict[str, str]) -> None:
+        self._dag = dag_set.dags[key]
+        self._children = dag_set.children.get(key, {})
+        self._names = names
+        self._dag_set = dag_set
+        self._digest = digest(dag_object(dag_set, key))
+
+    def definition(self) -> Definition:
+        stages = cut(self._dag)
+        taken = {step.name for step in self._dag.steps if step.calls_child}
+        chain: dict[str, Definition] = {}
+        for place, stage in enumerate(stages):
+            first, last = place == 0, place == len(stages) - 1
+            for name, state in self._states(stage, begin=first, final=last):
+                own = isinstance(stage, FanOut) and name == stage.step.name
+                unique = name if own else _unique(name, taken)
+                taken.add(unique)
+                chain[unique] = state
+        names = list(chain)
+        test, succeeded, failed = (_unique(name, taken) for name in ("succeeded?", "succeeded", "failed"))
+        for name, following in zip(names, [*names[1:], test], strict=True):
+            chain[name]["Next"] = following
+        endings: Definition = {
+            test: {
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.status", "StringEquals": "failed", "Next": failed}],
+                "Default": succeeded,
+            },
+            succeeded: {"Type": "Succeed"},
+            failed: {"Type": "Fail", "ErrorPath": "$.status", "CausePath": "$.error"},
+        }
+        comment = self._dag.description or f"DAG {self._dag.name}"
+        return {"Comment": comment, "StartAt": names[0], "States": chain | endings}
+
+    def _states(self, stage: Stage, *, begin: bool, final: bool) -> list[tuple[str, Definition]]:
+        if isinstance(stage, Segment):
+            return [(stage.name, self._segment(stage, begin=begin, final=final))]
+        return self._fan_out(stage, begin=begin, final=final)
+
+    def _segment(self, segment: Segment, *, begin: bool, final: bool) -> Definition:
+        payload = {
+            "task": "segment",
+            "dag": self._digest,
+            "steps": [step.name for step in segment.steps],
+            "scope.$": "$",
+        }
+        return _task("Runner", payload | _marks(begin=begin, final=final))
+
+    def _fan_out(self, stage: FanOut, *, begin: bool, final: bool) -> list[tuple[str, Definition]]:
+        step = stage.step
+        shell = _needs_shell(step) or (begin and _begin_needs_shell(self._dag))
+        plan = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
+        fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
+        return [
+            (f"{step.name}.plan", _task("Runner" if shell else "Planner", plan | _marks(begin=begin, final=False))),
+            (step.name, self._map(step)),
+            (f"{step.name}.reduce", _task("Reducer", fold | _marks(begin=False, final=final))),
+        ]
+
+    def _map(self, step: Step) -> Definition:
+        concurrency = step.parallel.max_concurrent if step.parallel else 1
+        mode = "DISTRIBUTED" if concurrency > INLINE_CONCURRENCY else "INLINE"
+        processor: Definition = {"Mode": mode}
+        if mode == "DISTRIBUTED":
+            processor["ExecutionType"] = "STANDARD"
+        return {
+            "Type": "Map",
+            "ItemsPath": "$.items",
+            "MaxConcurrency": concurrency,
+            "ItemSelector": {
+                "index.$": "$$.Map.Item.Index",
+                "args.$": "$$.Map.Item.Value",
+                "fan.$": "$.fan",
+            },
+            "ItemProcessor": {
+                "ProcessorConfig": processor,
+                "StartAt": "item",
+                "States": {"item": self._item(step), "item failed": _ITEM_FAILED},
+            },
+            "ResultPath": "$.results",
+        }
+
+    def _item(self, step: Step) -> Definition:
+        key = self._children[step.run or ""]
+        if self._dag_set.dags[key].is_leaf:
+            state = self._leaf_item(key, step.retry)
+        else:
+            state = self._machine_item(key, step.retry)
+        state["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": "item failed"}]
+        return state | {"End": True}
+
+    def _leaf_item(self, key: str, retry: RetryPolicy | None) -> Definition:
+        payload = {
+            "task": "item",
+            "dag": digest(dag_object(self._dag_set, key)),
+            "index.$": "$.index",
+            "args.$": "$.args",
+            "fan.$": "$.fan",
+        }
+        state = _task("Runner", payload | _retry_marks(retry))
+        state["Retry"] += _retries(retry)
+        return state
+
+    def _machine_item(self, key: str, retry: RetryPolicy | None) -> Definition:
+        child_input = {
+            "index.$": "$.index",
+            "args.$": "$.args",
+            "fan.$": "$.fan",
+            "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id",
+        }
+        return {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::states:startExecution.sync:2",
+            "Parameters": {
+                "StateMachineArn": "${StateMachineArnPrefix}" + self._names[key],
+                "Name.$": "States.Format('{}-{}-{}', $.fan.name, $.index, $$.State.RetryCount)",
+                "Input": child_input | _retry_marks(retry),
+            },
+            "OutputPath": "$.Output.record",
+            "Retry": [dict(_THROTTLING), *_retries(retry)],
+        }
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """A state's name, at most 80 characters, that no step and no other state has."""
+    name = name if len(name) <= MAX_STATE_NAME else f"{name[: MAX_STATE_NAME - 3]}…"
+    while name in taken:
+        name = f"{name[: MAX_STATE_NAME - 1]}'"
+    return name
+
+
+def _task(function: str, payload: Definition) -> Definition:
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": f"${{{function}Function}}", "Payload": payload},
+        "OutputPath": "$.Payload",
+        "Retry": [dict(_SERVICE_FAULTS)],
+    }
+
+
+def _marks(*, begin: bool, final: bool) -> Definition:
+    """What the first and the last task of a run are told."""
+    marks: Definition = {}
+    if begin:
+        marks |= {"begin": True, "execution.$": "$$.Execution.Name"}
+    if final:
+        marks["final"] = True
+    return marks
+
+
+def _retry_marks(retry: RetryPolicy | None) -> Definition:
+    """What a child is told of its step's retries, so that it knows whether a failure is the last word."""
+    if retry is None:
+        return {}
+    return {
+        "tries.$": "$$.State.RetryCount",
+        "retry": {"limit": retry.limit, "exitCodes": list(retry.exit_codes)},
+    }
+
+
+def _retries(retry: RetryPolicy | None) -> list[Definition]:
+    """A step's ``retryPolicy`` as native retries: the name of a child's error carries its exit code.
+
+    1 is the code of every step whose child failed, so a list with 1 matches any failure (observed:
+    fail_retry_exitcode_match).
+    """
+    if retry is None or retry.limit == 0:
+        return []
+    any_code = not retry.exit_codes or 1 in retry.exit_codes
+    return [
+        {
+            "ErrorEquals": ["States.ALL"] if any_code else [f"ExitCode{code}" for code in retry.exit_codes],
+            "IntervalSeconds": max(1, math.ceil(retry.interval_sec)),
+            "MaxAttempts": retry.limit,
+            "BackoffRate": 1,
+        }
+    ]
+
+
+def _needs_shell(step: Step) -> bool:
+    texts = [*_templates(step.params), *_templates(step.env)]
+    if step.parallel is not None and step.parallel.source is not None:
+        texts.append(step.parallel.source)
+    return _any_shell(texts, step.preconditions)
+
+
+def _begin_needs_shell(dag: Dag) -> bool:
+    return _any_shell([*_templates(dag.params), *_templates(dag.env)], dag.preconditions)
+
+
+def _templates(arguments: tuple[Argument, ...]) -> list[str]:
+    return [argument.template for argument in arguments]
+
+
+def _any_shell(texts: list[str], preconditions: tuple[Precondition, ...]) -> bool:
+    for precondition in preconditions:
+        if precondition.expected is None:
+            return True
+        texts += [precondition.condition, precondition.expected]
+    return any(template(text).needs_shell for text in texts)
+
+
+_ITEM_FAILED = {
+    "Type": "Pass",
+    "Parameters": {"index.$": "$.index", "error.$": "$.caught.Error"},
+    "End": True,
+}

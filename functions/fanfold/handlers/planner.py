@@ -1,0 +1,17 @@
+"""The planner: what a ``parallel`` or ``run`` step calls its child DAG with. It has no shell and no rights of the runner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fanfold.handlers import tasks
+from fanfold.handlers.environment import runtime_of
+from fanfold.run.runtime import Runtime
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+def handle(event: dict[str, Any], context: LambdaContext, runtime: Runtime | None = None) -> dict[str, Any]:
+    """``{"task": "plan", …}`` → ``{"scope", "items", "fan"}``."""
+    return tasks.plan(runtime or runtime_of(context), event)

@@ -1,0 +1,58 @@
+"""The tasks of a run's states, shared by the functions that offer them.
+
+Each takes the payload that `fanfold.asl.compile` writes and returns the next state's input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanfold.run.item import run_item
+from fanfold.run.lifecycle import begin, finish, open_context
+from fanfold.run.plan import plan_step
+from fanfold.run.reduce import reduce_step
+from fanfold.run.runtime import Runtime
+from fanfold.run.scope import Scope
+from fanfold.run.segment import run_segment
+from fanfold.run.steps import RunContext
+
+Payload = dict[str, Any]
+
+
+def segment(runtime: Runtime, payload: Payload) -> Payload:
+    """Run a stretch of shell steps."""
+    context = _context(runtime, payload, payload["scope"])
+    if context.scope.status is None:
+        run_segment(context, payload["steps"])
+    return _close(context, payload)
+
+
+def plan(runtime: Runtime, payload: Payload) -> Payload:
+    """Resolve what a step's child DAG is called with."""
+    context = _context(runtime, payload, payload["scope"])
+    planned = plan_step(context, context.dag.step(payload["step"]))
+    return {"scope": context.scope.to_json(runtime.store), **planned}
+
+
+def item(runtime: Runtime, payload: Payload) -> Payload:
+    """Run a leaf child for one item; raises `fanfold.run.item.ItemFailed`."""
+    return run_item(runtime, runtime.dag(payload["dag"]), payload)
+
+
+def reduce(runtime: Runtime, payload: Payload) -> Payload:
+    """Fold the items' records into the step's document."""
+    state = payload["state"]
+    context = _context(runtime, payload, state["scope"])
+    reduce_step(context, context.dag.step(payload["step"]), state)
+    return _close(context, payload)
+
+
+def _context(runtime: Runtime, payload: Payload, scope: Payload) -> RunContext:
+    dag = runtime.dag(payload["dag"])
+    if payload.get("begin"):
+        return begin(runtime, dag, scope, payload["execution"])
+    return open_context(runtime, dag, Scope.from_json(scope, runtime.store))
+
+
+def _close(context: RunContext, payload: Payload) -> Payload:
+    return finish(context) if payload.get("final") else context.scope.to_json(context.runtime.store)

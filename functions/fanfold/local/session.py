@@ -1,0 +1,168 @@
+"""One local run: the file goes to an embedded S3, through the parser's handler, and runs on moto (design, decision 12).
+
+Nothing here runs a DAG. The session brings up the embedded AWS, gives the handlers their runtime, and asks as any
+client of AWS would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fanfold.dag.diagnostics import DagFileError, Problem
+from fanfold.dag.model import Place
+from fanfold.dag.params import from_arguments
+from fanfold.dag.read import read_dag_file
+from fanfold.deploy.machines import Target
+from fanfold.handlers import parser, planner, reducer, runner
+from fanfold.run.events import Observer, ignore
+from fanfold.run.runtime import Cancellation, Runtime
+from fanfold.run.store import ObjectStore, prefix_of_run, result_key
+
+RunRecord = dict[str, Any]
+
+DAG_BUCKET = "fanfold-dags"
+RUN_BUCKET = "fanfold-runs"
+_LAMBDA_ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
+_TARGET = Target(
+    runner_arn=f"{_LAMBDA_ARN}fanfold-runner",
+    planner_arn=f"{_LAMBDA_ARN}fanfold-planner",
+    reducer_arn=f"{_LAMBDA_ARN}fanfold-reducer",
+    role_arn="arn:aws:iam::123456789012:role/fanfold-states",
+    machine_arn_prefix="arn:aws:states:us-east-1:123456789012:stateMachine:",
+)
+
+
+def data_folder() -> Path:
+    """Where runs leave their records and logs: ``FANFOLD_HOME``, else ``fanfold`` in the XDG data folder."""
+    home = os.environ.get("FANFOLD_HOME")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "fanfold"
+
+
+class Session:
+    """See the module. A context manager; one session runs one file once."""
+
+    def __init__(self, file: Path, *, home: Path | None = None, observer: Observer | None = None) -> None:
+        self._file = file.resolve()
+        self._home = (home or data_folder()).resolve()
+        self._observer = observer or ignore
+        self._cancellation = Cancellation()
+        self._resources = ExitStack()
+        self._machine_arn = ""
+        self.run_id = str(uuid.uuid4())
+        self.log_folder = self._home / "runs" / self.run_id
+
+    def __enter__(self) -> Session:
+        base_env = dict(os.environ)
+        from fanfold.local.engine import embedded_aws
+
+        functions = {
+            "fanfold-parser": partial(self._call, parser.handle, "parser"),
+            "fanfold-planner": partial(self._call, planner.handle, "run"),
+            "fanfold-reducer": partial(self._call, reducer.handle, "run"),
+            "fanfold-runner": partial(self._call, runner.handle, "run"),
+        }
+        self._resources.enter_context(embedded_aws(functions))
+        import boto3
+
+        self._s3 = boto3.client("s3")
+        self._states = boto3.client("stepfunctions")
+        for bucket in (DAG_BUCKET, RUN_BUCKET):
+            self._s3.create_bucket(Bucket=bucket)
+        store = ObjectStore(self._s3, RUN_BUCKET)
+        self._runtimes: dict[str, Any] = {
+            "parser": parser.ParserRuntime(self._s3, self._states, store, _TARGET),
+            "run": Runtime(
+                store, self.log_folder, self._file.parent, base_env, self._observer, self._cancellation
+            ),
+        }
+        self._notify_parser()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    def _call(self, handler: Any, runtime: str, event: Any, context: Any) -> Any:
+        return handler(event, context, runtime=self._runtimes[runtime])
+
+    def _notify_parser(self) -> None:
+        """As the stack's template does: an object put below the DAG prefix starts the parser."""
+        configurations: Any = [
+            {
+                "LambdaFunctionArn": f"{_LAMBDA_ARN}fanfold-parser",
+                "Events": ["s3:ObjectCreated:*"],
+                "Filter": {"Key": {"FilterRules": [
+                    {"Name": "prefix", "Value": parser.DAG_PREFIX}, {"Name": "suffix", "Value": suffix},
+                ]}},
+            }
+            for suffix in parser.SUFFIXES
+        ]  # fmt: skip
+        self._s3.put_bucket_notification_configuration(
+            Bucket=DAG_BUCKET, NotificationConfiguration={"LambdaFunctionConfigurations": configurations}
+        )
+
+    def deploy(self) -> None:
+        """Upload the file, after the files of the child DAGs that it runs, and let the parser deploy it.
+
+        Raises DagFileError with every problem that the parser reports.
+        """
+        uploads: dict[str, bytes] = {}
+
+        def fetch(path: str) -> bytes | None:
+            target = self._file.parent / path
+            if not target.is_file():
+                return None
+            uploads[path] = target.read_bytes()
+            return uploads[path]
+
+        read_dag_file(self._file.name, fetch)
+        root = uploads.pop(self._file.name)
+        for path, data in [*uploads.items(), (self._file.name, root)]:
+            self._s3.put_object(Bucket=DAG_BUCKET, Key=parser.DAG_PREFIX + path, Body=data)
+        key = parser.DAG_PREFIX + self._file.name + parser.REPORT_SUFFIX
+        report = ObjectStore(self._s3, DAG_BUCKET).get_json(key)
+        if report["status"] == "refused":
+            raise DagFileError(_problems(report["problems"]))
+        self._machine_arn = next(machine["arn"] for machine in report["machines"] if machine["key"] == "")
+
+    def run(self, arguments: Sequence[str]) -> RunRecord:
+        """Start the deployed DAG with command line arguments, wait, and return its record.
+
+        ``{"dag", "run", "status", "error"?, "steps": {NAME: {"status", "output", "document"?, "error"?}}}``; also
+        written to ``record.json`` in the run's folder.
+        """
+        from fanfold.local.engine import poll_execution
+
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        started = self._states.start_execution(
+            stateMachineArn=self._machine_arn,
+            name=self.run_id,
+            input=json.dumps({"params": from_arguments(arguments).to_json()}),
+        )
+        ended = poll_execution(self._states, started["executionArn"])
+        try:
+            record: RunRecord = ObjectStore(self._s3, RUN_BUCKET).get_json(result_key(prefix_of_run(self.run_id)))
+        except KeyError:
+            cause = f"{ended.get('error', ended['status'])}: {ended.get('cause', 'the execution left no result')}"
+            record = {"dag": self._file.stem, "run": self.run_id, "status": "failed", "error": cause, "steps": {}}
+        (self.log_folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
+        return record
+
+    def cancel(self) -> None:
+        """Stop the run: no step and no item starts any more, processes end, the document is still folded."""
+        self._cancellation.request()
+
+
+def _problems(reported: list[dict[str, Any]]) -> tuple[Problem, ...]:
+    return tuple(Problem(**{**problem, "place": Place(**problem["place"])}) for problem in reported)

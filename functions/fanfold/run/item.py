@@ -1,0 +1,33 @@
+"""One item of a leaf child: the whole child DAG in one task (design, decision 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanfold.dag.model import Dag
+from fanfold.run.lifecycle import begin, finish
+from fanfold.run.runtime import Runtime
+from fanfold.run.segment import run_segment
+
+
+class ItemFailed(Exception):
+    """An item's child run failed. Its outcome is in the store; the error's name carries the exit code for ``Retry``."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.error_name = f"ExitCode{exit_code}"
+
+
+def run_item(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
+    """Run the child; its record, or ``{"index", "spilled": true}`` where that is over the item's budget.
+
+    Raises ItemFailed when the child failed, so that the definition's ``Retry`` and ``Catch`` see it.
+    """
+    context = begin(runtime, dag, payload, "")
+    if context.scope.status is None:
+        run_segment(context, [step.name for step in dag.steps])
+    result = finish(context)
+    record: dict[str, Any] = result["record"]
+    if result["status"] == "failed":
+        raise ItemFailed(result.get("error", "failed"), int(result.get("exitCode", 1)))
+    return record

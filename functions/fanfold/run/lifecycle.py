@@ -1,0 +1,255 @@
+"""How a run begins and ends: parameters bound, ``env`` told, handlers run, the outcome written."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+from fanfold.dag.model import Dag, Json, RetryPolicy
+from fanfold.dag.params import Parameters, bind
+from fanfold.run.events import RunEvent
+from fanfold.run.logs import RunLogs
+from fanfold.run.outcome import HANDLER_OF_STATUS, STATUS_WORD_OF_DAGU, run_status, should_retry_child
+from fanfold.run.runtime import Cancellation, Runtime
+from fanfold.run.scope import RunIdentity, Scope, Status, StepOutcome
+from fanfold.run.shell import ShellFault
+from fanfold.run.steps import RunContext, check_preconditions, run_step
+from fanfold.run.store import result_key, size
+from fanfold.run.variables import ExpansionFault, Variables
+
+
+def open_context(runtime: Runtime, dag: Dag, scope: Scope) -> RunContext:
+    """What the steps of a run share, for a run that has begun."""
+    deadline = float("inf")
+    if dag.timeout_sec is not None:
+        deadline = time.monotonic() + scope.started + dag.timeout_sec - time.time()
+    return RunContext(dag, scope, runtime, RunLogs(runtime, scope.run), deadline)
+
+
+def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunContext:
+    """Begin a run: `start` is the execution's input, `name` the execution's name.
+
+    ``{"params": {"positional": […], "named": {…}}}`` starts a root; ``{"fan", "index", "args"}`` an item's child.
+    """
+    if "fan" in start:
+        fan, index = start["fan"], start["index"]
+        run = RunIdentity.from_json(fan["run"]).child(fan["step"], index)
+        given = Parameters.from_json(load_arguments(runtime, fan, start["args"]))
+        caller = {"fan": {key: fan[key] for key in ("run", "dag", "step", "budget")}, "index": index}
+        caller |= {key: start[key] for key in ("tries", "retry") if key in start}
+    else:
+        run, caller = RunIdentity.of_root(name), None
+        given = Parameters.from_json(start.get("params") or {})
+    scope = Scope(run, caller=caller, started=time.time())
+    if caller is not None:
+        _tell_item(runtime, scope, "item-started")
+    runtime.observer(RunEvent("run-started", run.id, dag.name, run.depth))
+    context = open_context(runtime, dag, scope)
+    context.logs.note(f"DAG {dag.name}: run {run.id} started")
+    try:
+        _bind(context, given)
+        unmet = check_preconditions(context.variables(""), dag.preconditions, context.folder)
+        if unmet is not None:
+            scope.status, scope.error = "cancelled", unmet
+    except (ExpansionFault, ShellFault) as fault:
+        scope.status, scope.error = "failed", str(fault)
+    return context
+
+
+def load_arguments(runtime: Runtime, fan: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Json]:
+    """An item's parameters: as they travel in the state, or from the plan where they were too large for it."""
+    if "at" not in arguments:
+        return arguments
+    line = runtime.store.get_range(fan["plan"], arguments["at"], arguments["bytes"])
+    return parse_plan_line(line)["params"]
+
+
+def parse_plan_line(line: str) -> dict[str, Any]:
+    """One line of a plan: ``{"params": {…}, "shown": …}``."""
+    parsed: dict[str, Any] = json.loads(line)
+    return parsed
+
+
+def _bind(context: RunContext, given: Parameters) -> None:
+    """Bind the parameters and tell ``env``, whose entries may refer to parameters and parameters to them."""
+    dag, scope = context.dag, context.scope
+    scope.params = given
+    env_names = {argument.name for argument in dag.env}
+    late = [a for a in dag.params if any(name in a.template for name in env_names if name)]
+    declared: dict[int, tuple[str | None, str]] = {}
+
+    def tell(variables: Variables, arguments: list[int]) -> None:
+        for place in arguments:
+            argument = dag.params[place]
+            given_here = argument.name in given.named if argument.name else place < len(given.positional)
+            declared[place] = (argument.name, "" if given_here else variables.expand(argument.template))
+            known = [declared.get(other, (None, "")) for other in range(max(declared) + 1)]
+            scope.params = bind(known, given)
+
+    early = [place for place, argument in enumerate(dag.params) if argument not in late]
+    tell(context.variables(""), early)
+    for argument in dag.env:
+        scope.env[argument.name or ""] = context.variables("").expand(argument.template)
+    tell(context.variables(""), [place for place, argument in enumerate(dag.params) if argument in late])
+
+
+def finish(context: RunContext) -> dict[str, Any]:
+    """End a run: handlers, the outcome in the store, what the definition's last state gives back.
+
+    ``{"status", "error"?, "record"}``; a child's record is what its parent's reducer reads, within the item's budget,
+    or ``{"index", "spilled": true}``.
+    """
+    dag, scope = context.dag, context.scope
+    for step in dag.steps:
+        scope.steps.setdefault(step.name, StepOutcome("not_started", goes_on=False))
+    ended = scope.status
+    status, error = _status(context)
+    if ended is None:
+        status, error = _run_handlers(context, status, error)
+    seconds = time.time() - scope.started
+    context.logs.note(f"DAG {dag.name}: {status}" + (f", {error}" if error else ""))
+    context.event(
+        RunEvent("run-finished", scope.run.id, dag.name, scope.run.depth, status=status, error=error, seconds=seconds)
+    )
+    result: dict[str, Any] = {"status": status, "record": _record(context, status, error)}
+    if error is not None or status == "failed":
+        result["error"] = error or "failed"
+    failed = first_failed(dag, scope)
+    if status == "failed" and failed is not None and failed.exit_code:
+        result["exitCode"] = failed.exit_code
+    return result
+
+
+def _status(context: RunContext) -> tuple[Status, str | None]:
+    scope, dag = context.scope, context.dag
+    if scope.status is not None:
+        return scope.status, scope.error
+    status = run_status(dag, scope.steps)
+    cancelled = any(outcome.status == "cancelled" for outcome in scope.steps.values())
+    if context.runtime.cancellation.requested and (cancelled or status != "success"):
+        return "cancelled", "the run was stopped"
+    if time.monotonic() >= context.deadline and cancelled:
+        return "failed", f"the timeoutSec of the DAG ({dag.timeout_sec:g} s) is over"
+    for step in dag.steps:
+        outcome = scope.steps[step.name]
+        if status == "failed" and outcome.status == "failed":
+            return status, f"step {step.name}: {outcome.error}"
+    return status, None
+
+
+def _run_handlers(context: RunContext, status: Status, error: str | None) -> tuple[Status, str | None]:
+    word = STATUS_WORD_OF_DAGU.get(status, status)
+    for name in (HANDLER_OF_STATUS[status], "onExit"):
+        handler = context.dag.handlers.get(name)
+        if handler is None:
+            continue
+        outcome = run_step(_uncancelled(context), handler, {"DAG_RUN_STATUS": word})
+        context.scope.record(name, outcome, handler.output)
+        if outcome.status == "failed" and status in ("success", "partial"):
+            status, error = "failed", f"handler {name}: {outcome.error}"
+    return status, error
+
+
+def _uncancelled(context: RunContext) -> RunContext:
+    """The context for handlers, which run although the run was stopped or is out of time."""
+    return replace(context, runtime=replace(context.runtime, cancellation=Cancellation()), deadline=float("inf"))
+
+
+def _record(context: RunContext, status: Status, error: str | None) -> dict[str, Any]:
+    """Write the run's outcome into the store, and return what travels in the state."""
+    scope, store = context.scope, context.runtime.store
+    if scope.caller is None:
+        record = root_record(context, status, error)
+        store.put_json(result_key(scope.run.prefix), record)
+        return {"dag": context.dag.name, "run": scope.run.id, "status": status, "object": result_key(scope.run.prefix)}
+    record = _item_record(context, status, error)
+    if not _will_be_retried(scope.caller, record):
+        _tell_item(context.runtime, scope, "item-finished", record)
+    failed = status not in ("success", "partial")
+    if not failed and size(record) <= scope.caller["fan"]["budget"]:
+        return record
+    store.put_json(result_key(scope.run.prefix), record)
+    return {"index": record["index"], "spilled": True}
+
+
+def _will_be_retried(caller: dict[str, Any], record: dict[str, Any]) -> bool:
+    if record["status"] != "failed" or "retry" not in caller:
+        return False
+    policy = RetryPolicy(caller["retry"]["limit"], exit_codes=tuple(caller["retry"]["exitCodes"]))
+    return should_retry_child(policy, caller["tries"] + 1, record["exitCode"])
+
+
+def root_record(context: RunContext, status: Status, error: str | None) -> dict[str, Any]:
+    """The outcome of a root run: ``{"dag", "run", "status", "steps": {NAME: {…}}}``."""
+    steps: dict[str, Any] = {}
+    for name, outcome in context.scope.steps.items():
+        entry: dict[str, Any] = {"status": outcome.status, "output": {}}
+        step = context.dag.handlers.get(name) or context.dag.step(name)
+        if outcome.value is not None:
+            text = context.runtime.store.load(outcome.value)
+            if step.calls_child:
+                entry["document"] = json.loads(text)
+            elif step.output is not None:
+                entry["output"] = {step.output: text}
+        for key, value in (("error", outcome.error), ("exitCode", outcome.exit_code), ("log", outcome.log)):
+            if value is not None and (key != "exitCode" or value != 0):
+                entry[key] = value
+        steps[name] = entry
+    record = {"dag": context.dag.name, "run": context.scope.run.id, "status": status}
+    if error is not None:
+        record["error"] = error
+    return record | {"steps": _in_file_order(context.dag, steps)}
+
+
+def _in_file_order(dag: Dag, steps: dict[str, Any]) -> dict[str, Any]:
+    names = [step.name for step in dag.steps]
+    return {name: steps[name] for name in [*names, *(name for name in steps if name not in names)]}
+
+
+def _item_record(context: RunContext, status: Status, error: str | None) -> dict[str, Any]:
+    scope, store = context.scope, context.runtime.store
+    assert scope.caller is not None
+    output = {name: store.load(value) for name in scope.vars if (value := scope.output(name)) is not None}
+    record: dict[str, Any] = {"index": scope.caller["index"], "status": status, "output": output}
+    if status in ("success", "partial"):
+        return record
+    failed = first_failed(context.dag, scope)
+    record["error"] = error or "failed"
+    record["exitCode"] = (failed.exit_code if failed else None) or 1
+    record["log"] = (failed.log if failed else None) or str(context.logs.run_log)
+    return record
+
+
+def first_failed(dag: Dag, scope: Scope) -> StepOutcome | None:
+    """The outcome of the first failed step that was not tolerated, else of the first failed one."""
+    failures = [scope.steps[step.name] for step in dag.steps if scope.steps[step.name].status == "failed"]
+    return next((outcome for outcome in failures if not outcome.goes_on), failures[0] if failures else None)
+
+
+def _tell_item(
+    runtime: Runtime, scope: Scope, kind: str, record: dict[str, Any] | None = None
+) -> None:
+    assert scope.caller is not None
+    fan = scope.caller["fan"]
+    parent = RunIdentity.from_json(fan["run"])
+    record = record or {}
+    runtime.observer(
+        RunEvent(
+            "item-finished" if kind == "item-finished" else "item-started",
+            parent.id,
+            fan["dag"],
+            parent.depth,
+            fan["step"],
+            index=scope.caller["index"],
+            parameters=scope.params.shown(),
+            status=record.get("status"),
+            error=record.get("error"),
+            exit_code=record.get("exitCode"),
+            log=record.get("log"),
+            seconds=time.time() - scope.started if record else None,
+        )
+    )
+
+

@@ -1,0 +1,106 @@
+"""What a handler needs of the world it runs in: storage, folders, a clock, who watches, and a way to be stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fanfold.dag.model import Dag
+from fanfold.dag.read import read_document
+from fanfold.run.events import Observer, ignore
+from fanfold.run.store import ObjectStore
+
+
+class Cancellation:
+    """Whether the run was stopped, and the processes that must then end."""
+
+    GRACE_SECONDS = 2.0
+    """Between SIGTERM and SIGKILL."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether `request` was called."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the run is stopped; whether it was."""
+        return self._event.wait(seconds)
+
+    def request(self) -> None:
+        """Stop: no step starts any more, and the process groups of those that run are ended."""
+        self._event.set()
+        with self._lock:
+            running = list(self._processes)
+        for process in running:
+            signal_group(process, signal.SIGTERM)
+        if running:
+            threading.Thread(target=self._kill_later, args=(running,), daemon=True).start()
+
+    def _kill_later(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        time.sleep(self.GRACE_SECONDS)
+        for process in processes:
+            signal_group(process, signal.SIGKILL)
+
+    def watch(self, process: subprocess.Popen[bytes]) -> None:
+        """End `process` when the run is stopped."""
+        with self._lock:
+            self._processes.add(process)
+        if self.requested:
+            signal_group(process, signal.SIGTERM)
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """`process` has ended."""
+        with self._lock:
+            self._processes.discard(process)
+
+
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to `process` and all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """See the module. Built once per process by the handlers, or by the local session."""
+
+    store: ObjectStore
+    log_folder: Path
+    """Where logs are written: ``<log folder>/<step>.out``, a child's below ``<step>/<index>/``."""
+    work_folder: Path
+    """The DAG folder; the steps of a DAG run in the folder of its file, below this."""
+    base_env: Mapping[str, str]
+    """The environment that steps start from."""
+    observer: Observer = ignore
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    remaining: Callable[[], float] = lambda: float("inf")
+    """Seconds until the platform ends this call."""
+
+    def dag(self, digest: str) -> Dag:
+        """The DAG of the immutable object named by its SHA-256."""
+        return _dag(self.store, digest)
+
+
+@lru_cache(maxsize=256)
+def _dag(store: ObjectStore, digest: str) -> Dag:
+    stored: dict[str, Any] = store.get_json(dag_object_key(digest))
+    return read_document(stored["file"], stored["name"], stored["text"])
+
+
+def dag_object_key(digest: str) -> str:
+    """Where a DAG object lies in the run-data bucket."""
+    return f"dags/{digest}.json"

@@ -1,0 +1,168 @@
+"""The scope: all that flows from state to state of a run, as one small JSON value (design, decision 3).
+
+``{"run": {...}, "params": {...}, "env": {...}, "vars": {VAR: step}, "steps": {name: {...}}}``. An output variable's
+value lies with the step that set it; ``vars`` says which step that was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fanfold.dag.params import Parameters
+from fanfold.run.store import ObjectStore, Stored, fit, prefix_of_item, prefix_of_run, size
+
+SCOPE_BUDGET = 48 * 1024
+"""Bytes of a scope in a state. With a plan's and the results' budgets it stays below the 256 KiB of a state."""
+
+ERROR_LENGTH = 500
+"""Characters of an error text in the scope; the log holds all of it."""
+
+Status = Literal["success", "failed", "skipped", "cancelled", "partial", "not_started"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Which run this is."""
+
+    id: str
+    """``<root>`` or, for a child, ``<root>/<step>/<index>``, and so on down."""
+    root: str
+    prefix: str
+    """Where its objects lie in the run-data bucket."""
+    depth: int = 0
+
+    @staticmethod
+    def of_root(root: str) -> RunIdentity:
+        """The run of the DAG that was started, named as its execution."""
+        return RunIdentity(root, root, prefix_of_run(root))
+
+    def child(self, step: str, index: int) -> RunIdentity:
+        """The run of one item of the step called `step`."""
+        return RunIdentity(
+            f"{self.id}/{step}/{index}", self.root, prefix_of_item(self.prefix, step, index), self.depth + 1
+        )
+
+    @property
+    def dag_run_id(self) -> str:
+        """What ``DAG_RUN_ID`` holds: short, and without slashes."""
+        return self.id if self.depth == 0 else hashlib.sha256(self.id.encode()).hexdigest()[:44]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it travels in a state."""
+        return {"id": self.id, "root": self.root, "prefix": self.prefix, "depth": self.depth}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> RunIdentity:
+        """The inverse of `to_json`."""
+        return RunIdentity(data["id"], data["root"], data["prefix"], data["depth"])
+
+
+@dataclass(slots=True)
+class StepOutcome:
+    """How a step ended."""
+
+    status: Status
+    goes_on: bool = True
+    """Whether the steps that depend on it may run (``continueOn`` has been judged)."""
+    value: Stored | None = None
+    """Its output; for a step that calls a child DAG, the document as a JSON text."""
+    exit_code: int | None = None
+    error: str | None = None
+    log: str | None = None
+    stdout_file: str | None = None
+    stderr_file: str | None = None
+
+    _KEYS = ("value", "exit_code", "error", "log", "stdout_file", "stderr_file")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it travels in a state: what is not set is left out."""
+        data: dict[str, Any] = {"status": self.status}
+        if not self.goes_on:
+            data["goes_on"] = False
+        for key in self._KEYS:
+            if getattr(self, key) is not None:
+                data[key] = getattr(self, key)
+        return data
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> StepOutcome:
+        """The inverse of `to_json`."""
+        return StepOutcome(**data)
+
+
+@dataclass(slots=True)
+class Scope:
+    """See the module."""
+
+    run: RunIdentity
+    params: Parameters = Parameters()
+    env: dict[str, Stored] = field(default_factory=dict)
+    vars: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, StepOutcome] = field(default_factory=dict)
+    caller: dict[str, Any] | None = None
+    """Of an item's child run: ``{"fan", "index"}``, what it needs to report to its parent."""
+    started: float = 0.0
+    """When the run began, in seconds since the epoch."""
+    status: Status | None = None
+    """Set when the run ended before its steps did: a precondition of the DAG that was not met, an env that failed."""
+    error: str | None = None
+
+    def record(self, step: str, outcome: StepOutcome, output: str | None) -> None:
+        """Note how `step` ended; `output` is the variable that it sets, if any."""
+        if outcome.error is not None and len(outcome.error) > ERROR_LENGTH:
+            outcome.error = outcome.error[: ERROR_LENGTH - 1] + "…"
+        self.steps[step] = outcome
+        if output is not None and outcome.value is not None:
+            self.vars[output] = step
+
+    def output(self, variable: str) -> Stored | None:
+        """The value of an output variable."""
+        step = self.vars.get(variable)
+        return None if step is None else self.steps[step].value
+
+    def to_json(self, store: ObjectStore) -> dict[str, Any]:
+        """As it travels in a state, within `SCOPE_BUDGET`: the largest values are spilled."""
+        fixed: dict[str, Any] = {"run": self.run.to_json(), "vars": self.vars, "started": self.started}
+        if self.caller is not None:
+            fixed["caller"] = self.caller
+        if self.status is not None:
+            fixed |= {"status": self.status, "error": self.error}
+        values: dict[str, Stored] = {f"e{name}": value for name, value in self.env.items()}
+        values |= {f"n{name}": value for name, value in self.params.named.items()}
+        values |= {f"p{index}": value for index, value in enumerate(self.params.positional)}
+        values |= {f"s{name}": outcome.value for name, outcome in self.steps.items() if outcome.value is not None}
+        steps = {name: outcome.to_json() | {"value": None} for name, outcome in self.steps.items()}
+        values = fit(store, self.run.prefix, values, SCOPE_BUDGET - size(fixed) - size(steps))
+        for name, step in steps.items():
+            step["value"] = values.get(f"s{name}")
+            if step["value"] is None:
+                del step["value"]
+        return fixed | {
+            "params": {
+                "positional": [values[f"p{index}"] for index in range(len(self.params.positional))],
+                "named": {name: values[f"n{name}"] for name in self.params.named},
+            },
+            "env": {name: values[f"e{name}"] for name in self.env},
+            "steps": steps,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any], store: ObjectStore) -> Scope:
+        """The inverse of `to_json`; parameters are loaded, outputs stay where they lie until they are asked for."""
+        params = data.get("params", {})
+        return Scope(
+            run=RunIdentity.from_json(data["run"]),
+            params=Parameters(
+                tuple(store.load(value) for value in params.get("positional", [])),
+                {name: store.load(value) for name, value in params.get("named", {}).items()},
+            ),
+            env=dict(data.get("env", {})),
+            vars=dict(data.get("vars", {})),
+            steps={name: StepOutcome.from_json(step) for name, step in data.get("steps", {}).items()},
+            caller=data.get("caller"),
+            started=data.get("started", 0.0),
+            status=data.get("status"),
+            error=data.get("error"),
+        )

@@ -1,0 +1,226 @@
+"""One shell step: precondition, environment, tries, output (semantics, *Failure* and *Expansion*)."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanfold.dag.model import Dag, Precondition, Step
+from fanfold.run.events import RunEvent
+from fanfold.run.logs import RunLogs, tail
+from fanfold.run.outcome import judge_failure, meets, should_retry, skipped
+from fanfold.run.runtime import Runtime
+from fanfold.run.scope import Scope, StepOutcome
+from fanfold.run.shell import Finished, ShellFault, is_posix_shell, run_process, shell_words
+from fanfold.run.variables import ExpansionFault, Variables
+
+MAX_OUTPUT = 1024 * 1024
+"""Bytes of a captured output; more is an error, never cut off (semantics, *Expansion*)."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all steps of one run share."""
+
+    dag: Dag
+    scope: Scope
+    runtime: Runtime
+    logs: RunLogs
+    deadline: float = float("inf")
+    """When the DAG's ``timeoutSec`` is over, by the monotonic clock."""
+
+    @property
+    def folder(self) -> Path:
+        """Where steps run: the folder of the DAG's own file."""
+        return self.runtime.work_folder / Path(self.dag.place.file).parent
+
+    def variables(self, step: str, extra: dict[str, str] | None = None) -> Variables:
+        """The variables as the step called `step` sees them, the format's built-in ones among them."""
+        built_in = {
+            "DAG_NAME": self.dag.name,
+            "DAG_RUN_ID": self.scope.run.dag_run_id,
+            "DAG_RUN_STEP_NAME": step,
+            "DAG_RUN_LOG_FILE": str(self.logs.run_log),
+            "DAG_RUN_STEP_STDOUT_FILE": str(self.logs.stdout(step)),
+            "DAG_RUN_STEP_STDERR_FILE": str(self.logs.stderr(step)),
+        }
+        return Variables(self.runtime, self.scope, self.folder, built_in | (extra or {})).with_ids(self.dag)
+
+    def event(self, event: RunEvent) -> None:
+        """Tell the observer."""
+        self.runtime.observer(event)
+
+
+@contextmanager
+def observed(context: RunContext, step: Step) -> Iterator[list[StepOutcome]]:
+    """Tell that `step` starts and, when the body has put its outcome into the list, how it ended."""
+    run, started = context.scope.run, time.monotonic()
+    context.event(RunEvent("step-started", run.id, context.dag.name, run.depth, step.name))
+    context.logs.note(f"step {step.name}: started")
+    outcomes: list[StepOutcome] = []
+    yield outcomes
+    tell_finished(context, step, outcomes[0], time.monotonic() - started)
+
+
+def tell_finished(context: RunContext, step: Step, outcome: StepOutcome, seconds: float | None = None) -> None:
+    """Tell how `step` ended, also when it never started."""
+    run = context.scope.run
+    failed = outcome.status == "failed" or outcome.exit_code not in (None, 0)
+    tail_text = ""
+    if failed and not step.calls_child:
+        tail_text = tail(context.logs.stderr(step.name)) or tail(context.logs.stdout(step.name))
+    context.logs.note(f"step {step.name}: {outcome.status}" + (f", {outcome.error}" if outcome.error else ""))
+    context.event(
+        RunEvent(
+            "step-finished",
+            run.id,
+            context.dag.name,
+            run.depth,
+            step.name,
+            status=outcome.status,
+            error=outcome.error,
+            exit_code=outcome.exit_code,
+            stderr_tail=tail_text,
+            log=outcome.log,
+            seconds=seconds,
+        )
+    )
+
+
+def run_step(context: RunContext, step: Step, extra: dict[str, str] | None = None) -> StepOutcome:
+    """Run a shell step whose turn it is; never raises for a fault of the step."""
+    with observed(context, step) as outcomes:
+        stdout, stderr = context.logs.stdout(step.name), context.logs.stderr(step.name)
+        stdout.touch()
+        stderr.touch()
+        try:
+            outcome = _run_step(context, step, context.variables(step.name, extra))
+        except (ExpansionFault, ShellFault) as fault:
+            with stderr.open("a", encoding="utf-8") as log:
+                log.write(f"{fault}\n")
+            outcome = judge_failure(step, StepOutcome("failed", error=str(fault), exit_code=1))
+        outcome.stdout_file, outcome.stderr_file = str(stdout), str(stderr)
+        if outcome.status == "failed":
+            outcome.log = str(stderr if stderr.stat().st_size or not stdout.stat().st_size else stdout)
+        outcomes.append(outcome)
+    return outcome
+
+
+def check_preconditions(variables: Variables, preconditions: tuple[Precondition, ...], folder: Path) -> str | None:
+    """None when all are met, else the reason of the first that is not."""
+    for precondition in preconditions:
+        if precondition.expected is None:
+            if not variables.check_condition(precondition.condition, folder):
+                return f"precondition not met: {precondition.condition}"
+            continue
+        value = variables.expand(precondition.condition)
+        expected = variables.expand(precondition.expected)
+        if not meets(value, expected):
+            return f"precondition not met: {precondition.condition} is {value!r}, expected {expected!r}"
+    return None
+
+
+def _run_step(context: RunContext, step: Step, variables: Variables) -> StepOutcome:
+    for argument in step.env:
+        variables.set(argument.name or "", variables.expand(argument.template))
+    folder = context.folder
+    if step.dir is not None:
+        folder = folder / Path(variables.expand(step.dir)).expanduser()
+    unmet = check_preconditions(variables, step.preconditions, folder)
+    if unmet is not None:
+        return skipped(step, unmet)
+    tries = 0
+    while True:
+        tries += 1
+        outcome, output = _try_once(context, step, variables, folder)
+        if outcome.status != "failed" or not should_retry(step.retry, tries, outcome.exit_code):
+            break
+        interval = step.retry.interval_sec if step.retry else 0
+        context.logs.note(f"step {step.name}: {outcome.error}; again in {interval:g} s")
+        if context.runtime.cancellation.wait(interval):
+            break
+    return judge_failure(step, outcome, output) if outcome.status == "failed" else outcome
+
+
+def _try_once(context: RunContext, step: Step, variables: Variables, folder: Path) -> tuple[StepOutcome, str]:
+    """One try, and what it wrote (read only where something asks for it)."""
+    stdout, stderr = context.logs.stdout(step.name), context.logs.stderr(step.name)
+    starts = (stdout.stat().st_size, stderr.stat().st_size)
+    finished = Finished(0)
+    for words, text in _commands(step):
+        posix = is_posix_shell(words)
+        ready, bindings = variables.bindings(text) if posix else (text, variables.bindings("")[1])
+        finished = run_process(
+            words, ready, bindings, base_env=context.runtime.base_env, folder=folder, stdout=stdout, stderr=stderr,
+            cancellation=context.runtime.cancellation, timeout=_seconds_left(context, step),
+        )  # fmt: skip
+        if finished.exit_code != 0:
+            break
+    _copy_streams(step, variables, folder, (stdout, starts[0]), (stderr, starts[1]))
+    outcome = _outcome(context, step, finished)
+    output = ""
+    if step.output is not None or step.continue_on.output:
+        written = stdout.stat().st_size - starts[0]
+        if written > MAX_OUTPUT + 1 and step.output is not None:
+            error = f"the output has {written:,} bytes, more than the {MAX_OUTPUT:,} that a variable takes"
+            return StepOutcome("failed", exit_code=finished.exit_code or 1, error=error), output
+        output = _read(stdout, starts[0]).rstrip("\n")
+        if step.output is not None:
+            outcome.value = output
+    return outcome, output
+
+
+def _commands(step: Step) -> list[tuple[tuple[str, ...], str]]:
+    """What a step runs, in order: (program and arguments, text)."""
+    if step.script is not None:
+        words = tuple(shlex.split(step.command[0])) if step.command else shell_words(step.shell)
+        return [(words, step.script)]
+    return [(shell_words(step.shell), command) for command in step.command]
+
+
+def _seconds_left(context: RunContext, step: Step) -> float | None:
+    limits = [context.deadline - time.monotonic(), context.runtime.remaining() - 5]
+    if step.timeout_sec is not None:
+        limits.append(step.timeout_sec)
+    shortest = min(limits)
+    return None if shortest == float("inf") else max(shortest, 0.01)
+
+
+def _outcome(context: RunContext, step: Step, finished: Finished) -> StepOutcome:
+    if finished.cancelled:
+        return StepOutcome("cancelled", goes_on=False, exit_code=finished.exit_code, error="the run was stopped")
+    if finished.timed_out:
+        if step.timeout_sec is None and time.monotonic() >= context.deadline:
+            error = f"stopped: the DAG's timeoutSec ({context.dag.timeout_sec:g} s) is over"
+            return StepOutcome("cancelled", goes_on=False, exit_code=finished.exit_code, error=error)
+        what = "the time of its task" if step.timeout_sec is None else f"its timeoutSec ({step.timeout_sec:g} s)"
+        return StepOutcome("failed", exit_code=finished.exit_code, error=f"stopped: {what} is over")
+    if finished.exit_code == 0:
+        return StepOutcome("success", exit_code=0)
+    return StepOutcome("failed", exit_code=finished.exit_code, error=f"exit code {finished.exit_code}")
+
+
+def _copy_streams(
+    step: Step, variables: Variables, folder: Path, stdout: tuple[Path, int], stderr: tuple[Path, int]
+) -> None:
+    for target, (log, start) in ((step.stdout, stdout), (step.stderr, stderr)):
+        if target is None:
+            continue
+        path = folder / Path(variables.expand(target)).expanduser()
+        try:
+            with log.open("rb") as source, path.open("wb") as copy:
+                source.seek(start)
+                while chunk := source.read(1 << 20):
+                    copy.write(chunk)
+        except OSError as fault:
+            raise ShellFault(f"{path} cannot be written: {fault.strerror}") from fault
+
+
+def _read(path: Path, start: int) -> str:
+    with path.open("rb") as log:
+        log.seek(start)
+        return log.read().decode("utf-8", "replace")

@@ -1,0 +1,114 @@
+"""The objects of a run: what is too large for a state, under the run's prefix in the run-data bucket.
+
+This module alone knows how a value is *spilled*: stored as an object and replaced by ``{"$s3": key, "bytes": n}``
+(design, decision 3). Every variable of a run is text, so a marker is never mistaken for a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Spilled = TypedDict("Spilled", {"$s3": str, "bytes": int})
+Stored = str | Spilled
+"""A text as it travels in a state: itself, or where it lies."""
+
+
+class ObjectStore:
+    """Text and JSON objects in one bucket."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put(self, key: str, text: str) -> None:
+        """Store `text` under `key`."""
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode("utf-8", "surrogatepass"))
+
+    def get(self, key: str) -> str:
+        """The text under `key`; KeyError when there is none."""
+        return self._read(Key=key)
+
+    def get_range(self, key: str, start: int, length: int) -> str:
+        """`length` bytes of the text under `key`, from byte `start`."""
+        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}")
+
+    def _read(self, **arguments: Any) -> str:
+        try:
+            body = self._client.get_object(Bucket=self._bucket, **arguments)["Body"]
+        except self._client.exceptions.NoSuchKey:
+            raise KeyError(arguments["Key"]) from None
+        return body.read().decode("utf-8", "surrogatepass")
+
+    def put_json(self, key: str, value: object) -> None:
+        """Store `value` as JSON under `key`."""
+        self.put(key, json.dumps(value, ensure_ascii=False))
+
+    def get_json(self, key: str) -> Any:
+        """The JSON value under `key`; KeyError when there is none."""
+        return json.loads(self.get(key))
+
+    def spill(self, prefix: str, text: str) -> Spilled:
+        """Store `text` under a name made of its content, so that the same text is stored once."""
+        data = text.encode("utf-8", "surrogatepass")
+        key = f"{prefix}/values/{hashlib.sha256(data).hexdigest()}"
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+        return {"$s3": key, "bytes": len(data)}
+
+    def load(self, value: Stored) -> str:
+        """The text that `value` is or stands for."""
+        return value if isinstance(value, str) else self.get(value["$s3"])
+
+
+def size(value: object) -> int:
+    """The bytes that `value` takes in a state."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def fit(store: ObjectStore, prefix: str, values: Mapping[str, Stored], budget: int) -> dict[str, Stored]:
+    """`values` in at most `budget` bytes, if markers allow: the largest texts are spilled first."""
+    fitted = dict(values)
+    sizes = {name: size(value) for name, value in fitted.items()}
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        value = fitted[name]
+        if total <= budget or sizes[name] <= _MARKER_BYTES:
+            break
+        if isinstance(value, str):
+            fitted[name] = store.spill(prefix, value)
+            total += _MARKER_BYTES - sizes[name]
+    return fitted
+
+
+_MARKER_BYTES = 200
+
+
+def prefix_of_run(root: str) -> str:
+    """Where a run's objects lie."""
+    return f"runs/{root}"
+
+
+def prefix_of_step(prefix: str, step: str) -> str:
+    """Where the objects of one step of a run lie."""
+    return f"{prefix}/{quote(step, safe='')}"
+
+
+def prefix_of_item(prefix: str, step: str, index: int) -> str:
+    """Where the objects of one item's child run lie."""
+    return f"{prefix_of_step(prefix, step)}/{index}"
+
+
+def result_key(prefix: str) -> str:
+    """Where the outcome of the run with `prefix` lies."""
+    return f"{prefix}/result.json"
+
+
+def plan_key(prefix: str, step: str) -> str:
+    """Where the plan of a fan-out lies: one line of JSON an item."""
+    return f"{prefix_of_step(prefix, step)}/plan.jsonl"

@@ -1,0 +1,166 @@
+"""The variables that a text of a DAG can name, and the expansion of its values."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from fanfold.dag.expressions import GENERATED_PREFIX, Reference, rewrite_shell, template
+from fanfold.dag.model import Argument, Dag, Step
+from fanfold.dag.params import Parameters
+from fanfold.dag.values import NotJson, read_path
+from fanfold.run.runtime import Runtime
+from fanfold.run.scope import Scope
+from fanfold.run.shell import Bindings, default_shell, run_process
+from fanfold.run.store import Stored
+
+
+class ExpansionFault(Exception):
+    """A value cannot be told: the message says which and why."""
+
+
+class Variables:
+    """What names mean at one point of a run.
+
+    A step's own ``env`` goes before outputs, those before named parameters, those before the DAG's ``env``, and that
+    before the environment of the process.
+    """
+
+    def __init__(self, runtime: Runtime, scope: Scope, folder: Path, extra: Mapping[str, str] | None = None) -> None:
+        self._runtime = runtime
+        self._scope = scope
+        self._folder = folder
+        self._extra = dict(extra or {})
+        self._loaded: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+        self._shell_results: dict[tuple[str, str], str] = {}
+
+    def with_ids(self, dag: Dag) -> Variables:
+        """Let ``${id.exit_code}`` and the like be read."""
+        self._ids = {step.id: step.name for step in dag.steps if step.id is not None}
+        return self
+
+    def for_item(self, item: str) -> Variables:
+        """The same with ``ITEM`` set; a ``$(…)`` that does not mention it is run once for all items."""
+        derived = Variables(self._runtime, self._scope, self._folder, self._extra | {"ITEM": item})
+        derived._ids, derived._loaded, derived._shell_results = self._ids, self._loaded, self._shell_results
+        return derived
+
+    def set(self, name: str, value: str) -> None:
+        """Let `name` be `value` from now on."""
+        self._extra[name] = value
+
+    def get(self, name: str) -> str | None:
+        """The value of a variable or positional parameter; None when nothing sets it."""
+        if name.isdigit():
+            place = int(name) - 1
+            positional = self._scope.params.positional
+            return positional[place] if 0 <= place < len(positional) else ""
+        if name in self._extra:
+            return self._extra[name]
+        output = self._scope.output(name)
+        if output is not None:
+            return self._load(output)
+        if name in self._scope.params.named:
+            return self._scope.params.named[name]
+        if name in self._scope.env:
+            return self._load(self._scope.env[name])
+        return self._runtime.base_env.get(name)
+
+    def _load(self, value: Stored) -> str:
+        if isinstance(value, str):
+            return value
+        key = value["$s3"]
+        if key not in self._loaded:
+            self._loaded[key] = self._runtime.store.load(value)
+        return self._loaded[key]
+
+    def resolve(self, reference: Reference) -> str:
+        """The value of a reference; raises ExpansionFault when its path leads into what is no JSON."""
+        value = self.get(reference.name)
+        if not reference.path:
+            return value or ""
+        if value is None and reference.name in self._ids:
+            return self._of_step(self._ids[reference.name], str(reference.path[0]))
+        if value is None:
+            raise ExpansionFault(f"{reference.text}: nothing sets {reference.name}")
+        try:
+            return read_path(value, reference.path)
+        except NotJson:
+            shown = value if len(value) <= 60 else f"{value[:59]}…"
+            raise ExpansionFault(f"{reference.text}: the value of {reference.name} is not JSON: {shown!r}") from None
+
+    def _of_step(self, step: str, what: str) -> str:
+        outcome = self._scope.steps.get(step)
+        if outcome is None:
+            return ""
+        known = {
+            "exit_code": "" if outcome.exit_code is None else str(outcome.exit_code),
+            "stdout": outcome.stdout_file or "",
+            "stderr": outcome.stderr_file or "",
+            "status": outcome.status,
+        }
+        return known.get(what, "")
+
+    def all(self) -> dict[str, str]:
+        """Every variable of the run by name, for the environment of a process."""
+        scope = self._scope
+        known: dict[str, str] = {name: self._load(value) for name, value in scope.env.items()}
+        known |= scope.params.named
+        for name in scope.vars:
+            output = scope.output(name)
+            if output is not None:
+                known[name] = self._load(output)
+        return known | self._extra
+
+    def bindings(self, text: str) -> tuple[str, Bindings]:
+        """A shell text ready to run, dotted references replaced, and what it sees."""
+        rewritten, references = rewrite_shell(text)
+        generated = {f"{GENERATED_PREFIX}{index}": self.resolve(ref) for index, ref in enumerate(references)}
+        return rewritten, Bindings(self.all() | generated, self._scope.params.positional)
+
+    def expand(self, text: str) -> str:
+        """A value of the DAG file with its references resolved and its ``$(…)`` run, once for each text."""
+        return template(text).expand(self.resolve, self._run_shell)
+
+    def expand_arguments(self, arguments: tuple[Argument, ...]) -> list[tuple[str | None, str]]:
+        """``params`` as (name or None, value)."""
+        return [(argument.name, self.expand(argument.template)) for argument in arguments]
+
+    def _run_shell(self, script: str) -> str:
+        key = (script, self._extra.get("ITEM", "") if "ITEM" in script else "")
+        if key in self._shell_results:
+            return self._shell_results[key]
+        text, bindings = self.bindings(script)
+        with tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
+            stdout, stderr = Path(folder, "out"), Path(folder, "err")
+            finished = run_process(
+                default_shell(), text, bindings, base_env=self._runtime.base_env, folder=self._folder,
+                stdout=stdout, stderr=stderr, cancellation=self._runtime.cancellation,
+            )  # fmt: skip
+            if finished.exit_code != 0:
+                reason = stderr.read_text("utf-8", "replace").strip()[-300:]
+                raise ExpansionFault(f"$({script}) ended with exit code {finished.exit_code}: {reason}")
+            result = stdout.read_text("utf-8", "replace").rstrip("\n")
+        self._shell_results[key] = result
+        return result
+
+    def check_condition(self, command: str, folder: Path) -> bool:
+        """Whether a precondition's command ends with exit code 0."""
+        text, bindings = self.bindings(command)
+        with tempfile.TemporaryDirectory(prefix="fanfold-") as scratch:
+            finished = run_process(
+                default_shell(), text, bindings, base_env=self._runtime.base_env, folder=folder,
+                stdout=Path(scratch, "out"), stderr=Path(scratch, "err"), cancellation=self._runtime.cancellation,
+            )  # fmt: skip
+        return finished.exit_code == 0
+
+
+def parameters_of_call(variables: Variables, step: Step) -> Parameters:
+    """The parameters that a step's ``params`` give to its child DAG."""
+    given = variables.expand_arguments(step.params)
+    return Parameters(
+        tuple(value for name, value in given if name is None),
+        {name: value for name, value in given if name is not None},
+    )
