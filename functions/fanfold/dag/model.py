@@ -6,6 +6,7 @@ references (``${VAR}``, ``$(cmd)``) is kept as written; `fanfold.dag.expressions
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,7 +134,7 @@ class Dag:
     env: tuple[Argument, ...] = ()
     schedule: tuple[str, ...] = ()
     preconditions: tuple[Precondition, ...] = ()
-    handlers: dict[str, Step] = field(default_factory=dict)
+    handlers: Mapping[HandlerName, Step] = field(default_factory=dict)
     """By `HandlerName`."""
     timeout_sec: float | None = None
 

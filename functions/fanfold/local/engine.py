@@ -1,0 +1,86 @@
+"""An AWS within this process: S3, Lambda, Step Functions and IAM by moto, the functions being plain Python callables."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fanfold.local.moto_overrides import Function, overrides
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+REGION = "us-east-1"
+_POLL_SECONDS = 0.005
+
+
+@contextmanager
+def embedded_aws(functions: Mapping[str, Function]) -> Iterator[None]:
+    """Bring it up, with a Lambda function for each name in `functions`, and take it down again.
+
+    Inside, boto3 clients with default settings reach it and nothing else. The environment, and every override of
+    moto, are restored at the end.
+    """
+    from moto import mock_aws
+
+    environment = dict(os.environ)
+    with _quiet("moto", "botocore"), overrides(functions):
+        os.environ["AWS_DEFAULT_REGION"] = REGION
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"):
+            os.environ.pop(name, None)
+        try:
+            with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+                _create_functions(functions)
+                yield
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """moto logs every failed state as critical; a failed item is no news for its log."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+def _create_functions(functions: Mapping[str, Function]) -> None:
+    import boto3
+
+    trust = '{"Version": "2012-10-17", "Statement": []}'
+    role = boto3.client("iam").create_role(RoleName="fanfold-functions", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("handler.py", "")
+    client = boto3.client("lambda")
+    for name in functions:
+        client.create_function(
+            FunctionName=name,
+            Runtime="python3.12",
+            Role=role,
+            Handler="handler.handle",
+            Code={"ZipFile": archive.getvalue()},
+        )
+
+
+def poll_execution(client: SFNClient, arn: str) -> dict[str, Any]:
+    """Wait until an execution has ended; what DescribeExecution says of it."""
+    while True:
+        described = client.describe_execution(executionArn=arn)
+        if described["status"] != "RUNNING":
+            return dict(described)
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,166 @@
+"""The few places where moto is mended or made quicker, each undone when the embedded AWS ends.
+
+Every override has a test in ``tests/integration/test_moto_overrides.py`` that tells when moto no longer needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import Any
+from unittest.mock import patch
+
+import botocore.session
+from moto.awslambda.models import LambdaFunction
+from moto.stepfunctions.parser.asl.component.common.path import result_path
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_callback,
+    state_task_service_sfn,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
+from moto.stepfunctions.parser.asl.utils import json_path
+
+Function = Callable[[Any, Any], Any]
+"""A Lambda handler: (event, context) → what JSON can hold."""
+
+SYNC_POLL_SECONDS = 0.02
+RECURSION_LIMIT = 20_000
+
+
+class _LocalContext:
+    """The second argument of a handler: there is no time limit here."""
+
+    aws_request_id = "local"
+    memory_limit_in_mb = 128
+
+    def __init__(self, function_name: str) -> None:
+        self.function_name = function_name
+        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:123456789012:function:{function_name}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 2**31
+
+
+@contextmanager
+def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
+    """All overrides, for as long as the context lasts."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(LambdaFunction, "invoke", _invoke_in_process(functions)))
+        stack.enter_context(patch.object(lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)))
+        # jsonpath_ng builds its parser anew at each call: half of the time of a Map item.
+        stack.enter_context(patch.object(json_path, "parse", lru_cache(maxsize=None)(json_path.parse)))
+        stack.enter_context(patch.object(result_path, "parse", lru_cache(maxsize=None)(result_path.parse)))
+        # A new boto client for each nested execution costs 20 ms and more.
+        for module in (state_task_service_sfn, state_task_service_callback):
+            if hasattr(module, "boto_client_for"):
+                stack.enter_context(patch.object(module, "boto_client_for", _cached_client_for(module.boto_client_for)))
+        # Both are empty in moto, so that no service but Lambda gets its parameters in boto's spelling.
+        stack.enter_context(patch.object(StateTaskService, "_normalise_parameters", _normalise_parameters))
+        stack.enter_context(patch.object(StateTaskService, "_normalise_response", _normalise_response))
+        # moto looks every half second whether a nested execution has ended.
+        stack.enter_context(
+            patch.object(state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", SYNC_POLL_SECONDS)
+        )
+        stack.enter_context(_recursion())
+        yield
+
+
+def _call(functions: Mapping[str, Function], name: str, event: Any) -> tuple[Any, bool]:
+    """(the answer or the error as Lambda words it, whether it is an error)."""
+    try:
+        return functions[name](event, _LocalContext(name)), False
+    except Exception as error:
+        kind = getattr(error, "error_name", type(error).__name__)
+        return {"errorType": kind, "errorMessage": str(error)}, True
+
+
+def _invoke_in_process(functions: Mapping[str, Function]) -> Callable[..., str]:
+    """Lambda functions run in this process rather than in a container; serves Invoke and S3 notifications."""
+
+    def invoke(self: LambdaFunction, body: Any, request_headers: Any, response_headers: Any) -> str:
+        answer, failed = _call(functions, self.function_name, json.loads(body or "{}"))
+        if failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return json.dumps(answer)
+
+    return invoke
+
+
+def _invoke_from_state(functions: Mapping[str, Function]) -> Callable[..., dict[str, Any]]:
+    """A state's task calls the function without the detour through boto and moto's web layer (a third of an item)."""
+
+    def invoke(parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
+        name = parameters["FunctionName"].rpartition(":")[2]
+        answer, failed = _call(functions, name, json.loads(parameters.get("Payload") or b"{}"))
+        response: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": _as_json(answer)}
+        return response | {"FunctionError": "Unhandled"} if failed else response
+
+    return invoke
+
+
+def _as_json(value: Any) -> Any:
+    """`value` as it comes out of a JSON text: a state shares no object with a handler."""
+    return json.loads(json.dumps(value))
+
+
+def _cached_client_for(original: Callable[..., Any]) -> Callable[..., Any]:
+    clients: dict[tuple[str, str], Any] = {}
+    lock = threading.Lock()
+
+    def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+        with lock:
+            if (region, service) not in clients:
+                clients[region, service] = original(
+                    region=region, service=service, state_credentials=state_credentials
+                )
+            return clients[region, service]
+
+    return client_for
+
+
+@lru_cache(maxsize=32)
+def _operation(service: str, action: str) -> Any:
+    """botocore's model of ``start_execution`` and the like."""
+    model = botocore.session.get_session().get_service_model(service)
+    camel = "".join(part.capitalize() for part in action.split("_"))
+    return model.operation_model(camel)
+
+
+def _normalise_parameters(
+    self: StateTaskService,
+    parameters: dict[str, Any],
+    boto_service_name: str | None = None,
+    service_action_name: str | None = None,
+) -> None:
+    service = self._get_boto_service_name(boto_service_name)
+    shape = _operation(service, self._get_boto_service_action(service_action_name)).input_shape
+    if shape is not None and service != "lambda":
+        self._to_boto_request(parameters, shape)
+
+
+def _normalise_response(
+    self: StateTaskService,
+    response: Any,
+    boto_service_name: str | None = None,
+    service_action_name: str | None = None,
+) -> None:
+    service = self._get_boto_service_name(boto_service_name)
+    shape = _operation(service, self._get_boto_service_action(service_action_name)).output_shape
+    if shape is not None and service != "lambda":
+        self._from_boto_response(response, shape)
+
+
+@contextmanager
+def _recursion() -> Iterator[None]:
+    """A Map worker calls itself for each next item: with MaxConcurrency 1, item 973 of 1,000 is one too many."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
