@@ -1,0 +1,44 @@
+"""The public door for tests: a DAG file on disk in, the record of its run out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fanfold.local.session import Session
+from fanfold.run.events import RunEvent
+
+Record = dict[str, Any]
+
+
+def run_file(
+    path: Path,
+    *arguments: str,
+    home: Path,
+    observer: Callable[[RunEvent], None] | None = None,
+) -> Record:
+    """Run a DAG file as ``fanfold start`` does; raises DagFileError when it is refused."""
+    with Session(path, home=home, observer=observer) as session:
+        session.deploy()
+        return session.run(arguments)
+
+
+class DagRunner:
+    """Writes DAG texts into a folder of their own and runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "dags"
+        self.folder.mkdir()
+        self.home = folder / "home"
+        self.events: list[RunEvent] = []
+
+    def __call__(self, text: str, *arguments: str, files: Mapping[str, str] | None = None) -> Record:
+        for name, content in (files or {}).items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(content), "utf-8")
+        path = self.folder / "main.yaml"
+        path.write_text(textwrap.dedent(text), "utf-8")
+        return run_file(path, *arguments, home=self.home, observer=self.events.append)
