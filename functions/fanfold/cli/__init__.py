@@ -1,0 +1,15 @@
+"""The command ``fanfold``. Needs the extra ``local``; without it, it says how to get it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The console script's entry point."""
+    try:
+        from fanfold.cli.app import app
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"fanfold needs {missing.name}, which is not installed. Run: pip install 'fanfold[local]'\n")
+        raise SystemExit(2) from None
+    app()

@@ -1,0 +1,76 @@
+"""The commands and their options; what they do stands in the modules beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fanfold import __version__
+
+app = typer.Typer(
+    help="Fan a list of items out over the same workflow, and fold the results back into one document.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+DagFile = Annotated[Path, typer.Argument(metavar="FILE", help="A DAG file (YAML).", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fanfold {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def start(
+    file: DagFile,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- NAME=value … | positional …]", help="Parameters of the run.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")] = False,
+    home: Annotated[
+        Path | None, typer.Option(help="Where runs leave records and logs [default: $FANFOLD_HOME].", show_default=False)
+    ] = None,
+) -> None:
+    """Run a DAG file on this machine and wait for its end: exit code 0 success, 1 the run failed, 2 wrong input."""
+    from fanfold.cli.start import start_file
+
+    raise typer.Exit(start_file(file, arguments or [], as_json=as_json, home=home))
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DAG files (YAML).", show_default=False)],
+) -> None:
+    """Check DAG files and show every problem with its place and what would be right."""
+    from fanfold.cli.validate import validate_files
+
+    raise typer.Exit(validate_files(files))
+
+
+@app.command("compile")
+def compile_(
+    file: DagFile,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write a file for each state machine.", show_default=False),
+    ] = None,
+) -> None:
+    """Print the Step Functions definition that a DAG file compiles to (Amazon States Language, JSON)."""
+    from fanfold.cli.compile import compile_file
+
+    raise typer.Exit(compile_file(file, output))

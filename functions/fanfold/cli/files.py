@@ -1,0 +1,59 @@
+"""DAG files on disk, and how their problems are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from fanfold.dag.diagnostics import DagFileError, Problem
+from fanfold.dag.model import DagSet
+from fanfold.dag.read import read_dag_file
+
+
+class UnusableFile(Exception):
+    """A file that cannot be read at all; the message says why."""
+
+
+def check_readable(file: Path) -> None:
+    """Raise UnusableFile unless `file` is a file that can be read."""
+    try:
+        with file.open("rb"):
+            pass
+    except IsADirectoryError:
+        raise UnusableFile(f"{file} is a folder, not a DAG file") from None
+    except OSError as error:
+        raise UnusableFile(f"{file}: {error.strerror}") from None
+
+
+def read_from_disk(file: Path) -> DagSet:
+    """The DAGs of a file; raises UnusableFile or DagFileError."""
+    check_readable(file)
+    folder = file.resolve().parent
+
+    def fetch(path: str) -> bytes | None:
+        target = folder / path
+        return target.read_bytes() if target.is_file() else None
+
+    return read_dag_file(file.resolve().name, fetch)
+
+
+def show_problems(console: Console, file: Path, error: DagFileError) -> None:
+    """Print every problem with its place, line and hint."""
+    for problem in error.problems:
+        console.print(_as_text(problem, file), soft_wrap=True)
+    count = len(error.problems)
+    console.print(Text(f"{count} problem{'s' if count > 1 else ''}; nothing was run or deployed", "bold"))
+
+
+def _as_text(problem: Problem, file: Path) -> Text:
+    place = problem.place
+    path = file.parent / place.file if str(file.parent) != "." else Path(place.file)
+    text = Text.assemble((f"{path}:{place.line}:{place.column}", "bold"), (": ", ""), (problem.message, "red"))
+    if problem.line_text:
+        text.append(f"\n    {problem.line_text}\n    {' ' * (place.column - 1)}")
+        text.append("^", "red")
+    if problem.hint:
+        text.append("\n  hint: ", "cyan").append(problem.hint)
+    return text
