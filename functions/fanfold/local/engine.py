@@ -1,12 +1,10 @@
-"""An AWS within this process: S3, Lambda, Step Functions and IAM by moto, the functions being plain Python callables."""
+"""An AWS within this process: S3 and Step Functions by moto, the functions being plain Python callables."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ _POLL_SECONDS = 0.005
 
 @contextmanager
 def embedded_aws(functions: Mapping[str, Function]) -> Iterator[None]:
-    """Bring it up, with a Lambda function for each name in `functions`, and take it down again.
+    """Bring it up and take it down again; state machines and S3 notifications reach `functions` by their names.
 
     Inside, boto3 clients with default settings reach it and nothing else. The environment, and every override of
     moto, are restored at the end.
@@ -36,7 +34,6 @@ def embedded_aws(functions: Mapping[str, Function]) -> Iterator[None]:
             os.environ.pop(name, None)
         try:
             with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
-                _create_functions(functions)
                 yield
         finally:
             os.environ.clear()
@@ -56,25 +53,6 @@ def _quiet(*names: str) -> Iterator[None]:
         for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.setLevel(level)
             logger.propagate = propagate
-
-
-def _create_functions(functions: Mapping[str, Function]) -> None:
-    import boto3
-
-    trust = '{"Version": "2012-10-17", "Statement": []}'
-    role = boto3.client("iam").create_role(RoleName="fanfold-functions", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as code:
-        code.writestr("handler.py", "")
-    client = boto3.client("lambda")
-    for name in functions:
-        client.create_function(
-            FunctionName=name,
-            Runtime="python3.12",
-            Role=role,
-            Handler="handler.handle",
-            Code={"ZipFile": archive.getvalue()},
-        )
 
 
 def poll_execution(client: SFNClient, arn: str) -> dict[str, Any]:

@@ -11,11 +11,19 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import botocore.session
-from moto.awslambda.models import LambdaFunction
+from moto.s3 import notifications
+
+# moto's Step Functions import its Batch, and that its EC2, which takes a second to import; one name of it is needed.
+_stands_in = "moto.batch.utils" not in sys.modules
+if _stands_in:
+    sys.modules["moto.batch.utils"] = ModuleType("moto.batch.utils")
+    sys.modules["moto.batch.utils"].JobStatus = SimpleNamespace(SUCCEEDED="SUCCEEDED", FAILED="FAILED")  # type: ignore[attr-defined]
+
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
@@ -23,7 +31,11 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_sfn,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
+from moto.stepfunctions.parser.asl.parse import asl_parser
 from moto.stepfunctions.parser.asl.utils import json_path
+
+if _stands_in:
+    del sys.modules["moto.batch.utils"]
 
 Function = Callable[[Any, Any], Any]
 """A Lambda handler: (event, context) → what JSON can hold."""
@@ -50,11 +62,14 @@ class _LocalContext:
 def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
     """All overrides, for as long as the context lasts."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(LambdaFunction, "invoke", _invoke_in_process(functions)))
+        stack.enter_context(patch.object(notifications, "_invoke_awslambda", _notify(functions)))
         stack.enter_context(patch.object(lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)))
         # jsonpath_ng builds its parser anew at each call: half of the time of a Map item.
         stack.enter_context(patch.object(json_path, "parse", lru_cache(maxsize=None)(json_path.parse)))
         stack.enter_context(patch.object(result_path, "parse", lru_cache(maxsize=None)(result_path.parse)))
+        # A definition is parsed when it is created and again by each execution, 0.1 s and more each time.
+        parser = asl_parser.AmazonStateLanguageParser
+        stack.enter_context(patch.object(parser, "parse", staticmethod(lru_cache(maxsize=256)(parser.parse))))
         # A new boto client for each nested execution costs 20 ms and more.
         for module in (state_task_service_sfn, state_task_service_callback):
             if hasattr(module, "boto_client_for"):
@@ -72,6 +87,8 @@ def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
 
 def _call(functions: Mapping[str, Function], name: str, event: Any) -> tuple[Any, bool]:
     """(the answer or the error as Lambda words it, whether it is an error)."""
+    if name not in functions:
+        return {"errorType": "Lambda.ResourceNotFoundException", "errorMessage": f"there is no function {name}"}, True
     try:
         return functions[name](event, _LocalContext(name)), False
     except Exception as error:
@@ -79,20 +96,19 @@ def _call(functions: Mapping[str, Function], name: str, event: Any) -> tuple[Any
         return {"errorType": kind, "errorMessage": str(error)}, True
 
 
-def _invoke_in_process(functions: Mapping[str, Function]) -> Callable[..., str]:
-    """Lambda functions run in this process rather than in a container; serves Invoke and S3 notifications."""
+def _notify(functions: Mapping[str, Function]) -> Callable[..., None]:
+    """An S3 notification calls the function here, rather than in a container."""
 
-    def invoke(self: LambdaFunction, body: Any, request_headers: Any, response_headers: Any) -> str:
-        answer, failed = _call(functions, self.function_name, json.loads(body or "{}"))
+    def invoke(account_id: str, event_body: dict[str, Any], fn_arn: str, region_name: str) -> None:
+        answer, failed = _call(functions, fn_arn.rpartition(":")[2], event_body)
         if failed:
-            response_headers["x-amz-function-error"] = "Unhandled"
-        return json.dumps(answer)
+            raise RuntimeError(f"{answer['errorType']}: {answer['errorMessage']}")
 
     return invoke
 
 
 def _invoke_from_state(functions: Mapping[str, Function]) -> Callable[..., dict[str, Any]]:
-    """A state's task calls the function without the detour through boto and moto's web layer (a third of an item)."""
+    """A state's task calls the function here, without a container and without the detour through boto."""
 
     def invoke(parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
         name = parameters["FunctionName"].rpartition(":")[2]
