@@ -50,7 +50,7 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
     context.logs.note(f"DAG {dag.name}: run {run.id} started")
     try:
         _bind(context, given)
-        unmet = check_preconditions(context.variables(""), dag.preconditions, context.folder)
+        unmet = check_preconditions(context.variables(""), dag.preconditions)
         if unmet is not None:
             scope.status, scope.error = "cancelled", unmet
     except (ExpansionFault, ShellFault) as fault:

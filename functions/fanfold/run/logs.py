@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,9 +22,10 @@ class RunLogs:
     def __init__(self, runtime: Runtime, run: RunIdentity) -> None:
         below = run.prefix.removeprefix(prefix_of_run(run.root)).strip("/")
         self.folder = runtime.log_folder / below
-        self.folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(self.folder, exist_ok=True)
         self.run_log = self.folder / "run.log"
-        self.run_log.touch()
+        self._descriptor = os.open(self.run_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        weakref.finalize(self, os.close, self._descriptor)
 
     def stdout(self, step: str) -> Path:
         """Where a step's stdout goes."""
@@ -35,8 +38,7 @@ class RunLogs:
     def note(self, text: str) -> None:
         """Add a line to the run's own log."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        with self.run_log.open("a", encoding="utf-8", errors="replace") as log:
-            log.write(f"{stamp} {text}\n")
+        os.write(self._descriptor, f"{stamp} {text}\n".encode("utf-8", "replace"))
 
 
 def tail(path: Path) -> str:

@@ -95,7 +95,7 @@ def _entries(context: RunContext, step: Step) -> list[tuple[Parameters, Json]]:
     variables = context.variables(step.name)
     for argument in step.env:
         variables.set(argument.name or "", variables.expand(argument.template))
-    unmet = check_preconditions(variables, step.preconditions, context.folder)
+    unmet = check_preconditions(variables, step.preconditions)
     if unmet is not None:
         raise _Unmet(unmet)
     if step.parallel is None:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from fanfold.run.runtime import Cancellation, signal_group
 
@@ -75,21 +76,21 @@ def run_process(
     *,
     base_env: Mapping[str, str],
     folder: Path,
-    stdout: Path,
-    stderr: Path,
+    stdout: IO[bytes],
+    stderr: IO[bytes],
     cancellation: Cancellation,
     timeout: float | None = None,
 ) -> Finished:
-    """Run `text` by the program `words`, output appended to the files `stdout` and `stderr`.
+    """Run `text` by the program `words`, its output going to the open files `stdout` and `stderr`.
 
     Raises ShellFault when the program or the folder does not exist.
     """
-    with _Launch(words, text, bindings, base_env) as launch, stdout.open("ab") as out, stderr.open("ab") as err:
+    with _Launch(words, text, bindings, base_env) as launch:
         if cancellation.requested:
             return Finished(130, cancelled=True)
         try:
             process = subprocess.Popen(
-                launch.command, env=launch.env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                launch.command, env=launch.env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
                 start_new_session=True,
             )  # fmt: skip
         except (FileNotFoundError, NotADirectoryError) as fault:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fanfold.dag.model import Dag, Precondition, Step
 from fanfold.run.events import RunEvent
@@ -93,28 +95,70 @@ def tell_finished(context: RunContext, step: Step, outcome: StepOutcome, seconds
 
 def run_step(context: RunContext, step: Step, extra: dict[str, str] | None = None) -> StepOutcome:
     """Run a shell step whose turn it is; never raises for a fault of the step."""
-    with observed(context, step) as outcomes:
-        stdout, stderr = context.logs.stdout(step.name), context.logs.stderr(step.name)
-        stdout.touch()
-        stderr.touch()
+    with observed(context, step) as outcomes, Streams(context.logs, step.name) as streams:
         try:
-            outcome = _run_step(context, step, context.variables(step.name, extra))
+            outcome = _run_step(context, step, context.variables(step.name, extra), streams)
         except (ExpansionFault, ShellFault) as fault:
-            with stderr.open("a", encoding="utf-8") as log:
-                log.write(f"{fault}\n")
+            streams.stderr.write(f"{fault}\n".encode("utf-8", "replace"))
             outcome = judge_failure(step, StepOutcome("failed", error=str(fault), exit_code=1))
-        outcome.stdout_file, outcome.stderr_file = str(stdout), str(stderr)
+        outcome.stdout_file, outcome.stderr_file = str(streams.stdout_path), str(streams.stderr_path)
         if outcome.status == "failed":
-            outcome.log = str(stderr if stderr.stat().st_size or not stdout.stat().st_size else stdout)
+            outcome.log = str(streams.stderr_path if streams.wrote_errors() else streams.stdout_path)
         outcomes.append(outcome)
     return outcome
 
 
-def check_preconditions(variables: Variables, preconditions: tuple[Precondition, ...], folder: Path) -> str | None:
+class Streams:
+    """A step's stdout and stderr: two log files, open as long as the step runs, each try's output behind the last's."""
+
+    def __init__(self, logs: RunLogs, step: str) -> None:
+        self.stdout_path, self.stderr_path = logs.stdout(step), logs.stderr(step)
+        self.stdout: IO[bytes] = open(self.stdout_path, "a+b", buffering=0)
+        self.stderr: IO[bytes] = open(self.stderr_path, "a+b", buffering=0)
+        self._starts = (0, 0)
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stdout.close()
+        self.stderr.close()
+
+    def start_try(self) -> None:
+        """What is written from now on belongs to the next try."""
+        self._starts = (self.stdout.seek(0, 2), self.stderr.seek(0, 2))
+
+    def written(self) -> int:
+        """Bytes of this try's stdout."""
+        return self.stdout.seek(0, 2) - self._starts[0]
+
+    def wrote_errors(self) -> bool:
+        """Whether stderr is not empty, or stdout is."""
+        return self.stderr.seek(0, 2) > 0 or self.stdout.seek(0, 2) == 0
+
+    def output(self) -> str:
+        """This try's stdout without its trailing newlines."""
+        self.stdout.seek(self._starts[0])
+        return self.stdout.read().decode("utf-8", "replace").rstrip("\n")
+
+    def copy_to(self, stdout: Path | None, stderr: Path | None) -> None:
+        """Copy this try's output to the files that the step asks for; raises ShellFault."""
+        for path, log, start in ((stdout, self.stdout, self._starts[0]), (stderr, self.stderr, self._starts[1])):
+            if path is None:
+                continue
+            try:
+                with path.open("wb") as copy:
+                    log.seek(start)
+                    shutil.copyfileobj(log, copy)
+            except OSError as fault:
+                raise ShellFault(f"{path} cannot be written: {fault.strerror}") from fault
+
+
+def check_preconditions(variables: Variables, preconditions: tuple[Precondition, ...]) -> str | None:
     """None when all are met, else the reason of the first that is not."""
     for precondition in preconditions:
         if precondition.expected is None:
-            if not variables.check_condition(precondition.condition, folder):
+            if not variables.check_condition(precondition.condition):
                 return f"precondition not met: {precondition.condition}"
             continue
         value = variables.expand(precondition.condition)
@@ -124,19 +168,19 @@ def check_preconditions(variables: Variables, preconditions: tuple[Precondition,
     return None
 
 
-def _run_step(context: RunContext, step: Step, variables: Variables) -> StepOutcome:
+def _run_step(context: RunContext, step: Step, variables: Variables, streams: Streams) -> StepOutcome:
     for argument in step.env:
         variables.set(argument.name or "", variables.expand(argument.template))
     folder = context.folder
     if step.dir is not None:
         folder = folder / Path(variables.expand(step.dir)).expanduser()
-    unmet = check_preconditions(variables, step.preconditions, folder)
+    unmet = check_preconditions(variables, step.preconditions)
     if unmet is not None:
         return skipped(step, unmet)
     tries = 0
     while True:
         tries += 1
-        outcome, output = _try_once(context, step, variables, folder)
+        outcome, output = _try_once(context, step, variables, folder, streams)
         if outcome.status != "failed" or not should_retry(step.retry, tries, outcome.exit_code):
             break
         interval = step.retry.interval_sec if step.retry else 0
@@ -146,32 +190,37 @@ def _run_step(context: RunContext, step: Step, variables: Variables) -> StepOutc
     return judge_failure(step, outcome, output) if outcome.status == "failed" else outcome
 
 
-def _try_once(context: RunContext, step: Step, variables: Variables, folder: Path) -> tuple[StepOutcome, str]:
+def _try_once(
+    context: RunContext, step: Step, variables: Variables, folder: Path, streams: Streams
+) -> tuple[StepOutcome, str]:
     """One try, and what it wrote (read only where something asks for it)."""
-    stdout, stderr = context.logs.stdout(step.name), context.logs.stderr(step.name)
-    starts = (stdout.stat().st_size, stderr.stat().st_size)
+    streams.start_try()
     finished = Finished(0)
     for words, text in _commands(step):
         posix = is_posix_shell(words)
         ready, bindings = variables.bindings(text) if posix else (text, variables.bindings("")[1])
         finished = run_process(
-            words, ready, bindings, base_env=context.runtime.base_env, folder=folder, stdout=stdout, stderr=stderr,
+            words, ready, bindings, base_env=context.runtime.base_env, folder=folder,
+            stdout=streams.stdout, stderr=streams.stderr,
             cancellation=context.runtime.cancellation, timeout=_seconds_left(context, step),
         )  # fmt: skip
         if finished.exit_code != 0:
             break
-    _copy_streams(step, variables, folder, (stdout, starts[0]), (stderr, starts[1]))
+    streams.copy_to(_file(step.stdout, variables, folder), _file(step.stderr, variables, folder))
     outcome = _outcome(context, step, finished)
-    output = ""
-    if step.output is not None or step.continue_on.output:
-        written = stdout.stat().st_size - starts[0]
-        if written > MAX_OUTPUT + 1 and step.output is not None:
-            error = f"the output has {written:,} bytes, more than the {MAX_OUTPUT:,} that a variable takes"
-            return StepOutcome("failed", exit_code=finished.exit_code or 1, error=error), output
-        output = _read(stdout, starts[0]).rstrip("\n")
-        if step.output is not None:
-            outcome.value = output
+    if step.output is None and not step.continue_on.output:
+        return outcome, ""
+    if step.output is not None and streams.written() > MAX_OUTPUT + 1:
+        error = f"the output has {streams.written():,} bytes, more than the {MAX_OUTPUT:,} that a variable takes"
+        return StepOutcome("failed", exit_code=finished.exit_code or 1, error=error), ""
+    output = streams.output()
+    if step.output is not None:
+        outcome.value = output
     return outcome, output
+
+
+def _file(template: str | None, variables: Variables, folder: Path) -> Path | None:
+    return None if template is None else folder / Path(variables.expand(template)).expanduser()
 
 
 def _commands(step: Step) -> list[tuple[tuple[str, ...], str]]:
@@ -202,25 +251,3 @@ def _outcome(context: RunContext, step: Step, finished: Finished) -> StepOutcome
     if finished.exit_code == 0:
         return StepOutcome("success", exit_code=0)
     return StepOutcome("failed", exit_code=finished.exit_code, error=f"exit code {finished.exit_code}")
-
-
-def _copy_streams(
-    step: Step, variables: Variables, folder: Path, stdout: tuple[Path, int], stderr: tuple[Path, int]
-) -> None:
-    for target, (log, start) in ((step.stdout, stdout), (step.stderr, stderr)):
-        if target is None:
-            continue
-        path = folder / Path(variables.expand(target)).expanduser()
-        try:
-            with log.open("rb") as source, path.open("wb") as copy:
-                source.seek(start)
-                while chunk := source.read(1 << 20):
-                    copy.write(chunk)
-        except OSError as fault:
-            raise ShellFault(f"{path} cannot be written: {fault.strerror}") from fault
-
-
-def _read(path: Path, start: int) -> str:
-    with path.open("rb") as log:
-        log.seek(start)
-        return log.read().decode("utf-8", "replace")

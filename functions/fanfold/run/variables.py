@@ -132,29 +132,28 @@ class Variables:
         key = (script, self._extra.get("ITEM", "") if "ITEM" in script else "")
         if key in self._shell_results:
             return self._shell_results[key]
-        text, bindings = self.bindings(script)
-        with tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
-            stdout, stderr = Path(folder, "out"), Path(folder, "err")
+        exit_code, result, errors = self._run_command(script)
+        if exit_code != 0:
+            raise ExpansionFault(f"$({script}) ended with exit code {exit_code}: {errors.strip()[-300:]}")
+        self._shell_results[key] = result
+        return result
+
+    def check_condition(self, command: str) -> bool:
+        """Whether a precondition's command ends with exit code 0."""
+        return self._run_command(command)[0] == 0
+
+    def _run_command(self, command: str) -> tuple[int, str, str]:
+        """Exit code, output without its trailing newlines, and stderr."""
+        text, bindings = self.bindings(command)
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             finished = run_process(
                 default_shell(), text, bindings, base_env=self._runtime.base_env, folder=self._folder,
                 stdout=stdout, stderr=stderr, cancellation=self._runtime.cancellation,
             )  # fmt: skip
-            if finished.exit_code != 0:
-                reason = stderr.read_text("utf-8", "replace").strip()[-300:]
-                raise ExpansionFault(f"$({script}) ended with exit code {finished.exit_code}: {reason}")
-            result = stdout.read_text("utf-8", "replace").rstrip("\n")
-        self._shell_results[key] = result
-        return result
-
-    def check_condition(self, command: str, folder: Path) -> bool:
-        """Whether a precondition's command ends with exit code 0."""
-        text, bindings = self.bindings(command)
-        with tempfile.TemporaryDirectory(prefix="fanfold-") as scratch:
-            finished = run_process(
-                default_shell(), text, bindings, base_env=self._runtime.base_env, folder=folder,
-                stdout=Path(scratch, "out"), stderr=Path(scratch, "err"), cancellation=self._runtime.cancellation,
-            )  # fmt: skip
-        return finished.exit_code == 0
+            stdout.seek(0)
+            stderr.seek(0)
+            output = stdout.read().decode("utf-8", "replace").rstrip("\n")
+            return finished.exit_code, output, stderr.read().decode("utf-8", "replace")
 
 
 def parameters_of_call(variables: Variables, step: Step) -> Parameters:
