@@ -22,22 +22,25 @@ class Parameters:
     positional: tuple[str, ...] = ()
     named: Mapping[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Json]:
-        """As it travels in a state: ``{"positional": […], "named": {…}}``, empty parts left out."""
-        data: dict[str, Json] = {}
-        if self.positional:
-            data["positional"] = list(self.positional)
-        if self.named:
-            data["named"] = dict(self.named)
-        return data
+    def to_json(self) -> Json:
+        """As it travels in a state: one positional value as a text, several as a list, else an object of both kinds."""
+        if not self.named:
+            return self.positional[0] if len(self.positional) == 1 else list(self.positional)
+        named: dict[str, Json] = {"named": dict(self.named)}
+        return {"positional": list(self.positional)} | named if self.positional else named
 
     @staticmethod
-    def from_json(data: Mapping[str, Json]) -> Parameters:
-        """The inverse of `to_json`."""
-        positional, named = data.get("positional") or [], data.get("named") or {}
-        if not isinstance(positional, list) or not isinstance(named, dict):
-            raise ValueError("parameters are {'positional': [...], 'named': {...}}")
-        return Parameters(tuple(map(str, positional)), {key: str(value) for key, value in named.items()})
+    def from_json(data: Json) -> Parameters:
+        """The inverse of `to_json`; raises ValueError for what is neither."""
+        if isinstance(data, str):
+            return Parameters((data,))
+        if isinstance(data, list):
+            return Parameters(tuple(map(str, data)))
+        if isinstance(data, dict):
+            positional, named = data.get("positional") or [], data.get("named") or {}
+            if isinstance(positional, list) and isinstance(named, dict):
+                return Parameters(tuple(map(str, positional)), {key: str(value) for key, value in named.items()})
+        raise ValueError("parameters are a text, a list, or {'positional': [...], 'named': {...}}")
 
     def shown(self) -> Json:
         """As the document and `run` show them: one positional value as itself, named ones as an object."""

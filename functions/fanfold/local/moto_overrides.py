@@ -29,6 +29,9 @@ if _stands_in:
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.program import program
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor import (
+    inline_item_processor_worker,
+)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_callback,
@@ -78,6 +81,8 @@ def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
         # Every state is copied several times an item, and each item has two threads of its own only for time-outs.
         for module in (states, environment, execute_state):
             stack.enter_context(patch.object(module, "copy", SimpleNamespace(deepcopy=_copy)))
+        worker = inline_item_processor_worker.InlineItemProcessorWorker
+        stack.enter_context(patch.object(worker, "_eval_input", _eval_input_alone(worker._eval_input)))
         stack.enter_context(patch.object(execute_state, "Thread", _InlineThread))
         stack.enter_context(patch.object(program, "threading", SimpleNamespace(Thread=_InlineThread)))
         # A new boto client for each nested execution costs 20 ms and more.
@@ -127,6 +132,16 @@ def _invoke_from_state(functions: Mapping[str, Function]) -> Callable[..., dict[
         return response | {"FunctionError": "Unhandled"} if failed else response
 
     return invoke
+
+
+def _eval_input_alone(original: Callable[..., None]) -> Callable[..., None]:
+    """An item keeps its own input, not the whole Map's, which each of its states would copy."""
+
+    def eval_input(self: Any, env_frame: Any) -> None:
+        original(self, env_frame)
+        env_frame.stack.clear()
+
+    return eval_input
 
 
 def _copy(value: Any) -> Any:

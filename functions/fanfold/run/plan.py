@@ -133,10 +133,10 @@ def _inline_item(variables: Variables, item: Json) -> Json:
     return "".join([*pieces, item[done:]])
 
 
-def _write_plan(context: RunContext, key: str, entries: list[tuple[Parameters, Json]]) -> list[dict[str, Any]]:
+def _write_plan(context: RunContext, key: str, entries: list[tuple[Parameters, Json]]) -> list[Any]:
     lines = [json.dumps({"params": parameters.to_json(), "shown": shown}) + "\n" for parameters, shown in entries]
     context.runtime.store.put(key, "".join(lines))
-    items: list[dict[str, Any]] = [parameters.to_json() for parameters, _ in entries]
+    items: list[Any] = [parameters.to_json() for parameters, _ in entries]
     if size(items) <= ITEMS_BUDGET:
         return items
     places: list[dict[str, Any]] = []
