@@ -136,7 +136,8 @@ class PlainView:
         if event.kind == "step-started":
             return Text(f"{event.step}: started")
         if event.kind == "fan-out-started":
-            return Text(f"{event.step}: {event.total} items, {event.max_concurrent} at a time")
+            items = "1 item" if event.total == 1 else f"{event.total} items"
+            return Text(f"{event.step}: {items}, {event.max_concurrent} at a time")
         if event.kind == "step-finished":
             took = f" in {event.seconds:.1f}s" if event.seconds is not None else ""
             reason = f": {event.error}" if event.error else ""

@@ -42,7 +42,7 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
     else:
         run, caller = RunIdentity.of_root(name), None
         given = Parameters.from_json(start.get("params") or {})
-    scope = Scope(run, caller=caller, started=time.time())
+    scope = Scope(run, given, caller=caller, started=time.time())
     if caller is not None:
         _tell_item(runtime, scope, "item-started")
     runtime.observer(RunEvent("run-started", run.id, dag.name, run.depth))
@@ -75,7 +75,6 @@ def parse_plan_line(line: str) -> dict[str, Any]:
 def _bind(context: RunContext, given: Parameters) -> None:
     """Bind the parameters and tell ``env``, whose entries may refer to parameters and parameters to them."""
     dag, scope = context.dag, context.scope
-    scope.params = given
     env_names = {argument.name for argument in dag.env}
     late = [a for a in dag.params if any(name in a.template for name in env_names if name)]
     declared: dict[int, tuple[str | None, str]] = {}
