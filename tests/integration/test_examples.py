@@ -34,7 +34,9 @@ CALCULATED = document(("10", {"CALC_RESULT": "100"}), ("20", {"CALC_RESULT": "40
 
 
 def named_files() -> list[dict[str, str]]:
-    return [{"INPUT_FILE": name, "FORMAT": "csv"} for name in ("data/new users.csv", "data/products.csv", "data/sales.csv")]
+    return [
+        {"INPUT_FILE": name, "FORMAT": "csv"} for name in ("data/new users.csv", "data/products.csv", "data/sales.csv")
+    ]
 
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")

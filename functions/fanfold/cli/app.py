@@ -41,9 +41,12 @@ def start(
         list[str] | None,
         typer.Argument(metavar="[-- NAME=value … | positional …]", help="Parameters of the run.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")
+    ] = False,
     home: Annotated[
-        Path | None, typer.Option(help="Where runs leave records and logs [default: $FANFOLD_HOME].", show_default=False)
+        Path | None,
+        typer.Option(help="Where runs leave records and logs [default: $FANFOLD_HOME].", show_default=False),
     ] = None,
 ) -> None:
     """Run a DAG file on this machine and wait for its end: exit code 0 success, 1 the run failed, 2 wrong input."""

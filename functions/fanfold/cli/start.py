@@ -76,7 +76,7 @@ def _stop_on_signal(session: Session, errors: Console) -> Iterator[None]:
     """The first Ctrl-C stops the run, and its document is still written; the second ends this process at once."""
     seen: list[int] = []
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         if seen:
             os._exit(130)
         seen.append(number)

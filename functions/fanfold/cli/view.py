@@ -83,7 +83,11 @@ class LiveView:
         sign: RenderableType = self._spinner if running and line.depth == 0 else glyph(line.status, self._console)
         if line.depth > 0:
             done = line.fan_out is not None and line.fan_out.finished >= line.fan_out.total
-            sign = Text("  ") if not done else glyph("failed" if line.fan_out and line.fan_out.failed else "success", self._console)
+            sign = (
+                Text("  ")
+                if not done
+                else glyph("failed" if line.fan_out and line.fan_out.failed else "success", self._console)
+            )
         name = Text("  " * line.depth + line.name, style="bold" if running else "")
         seconds = line.seconds if line.seconds is not None else (time.monotonic() - line.started if running else None)
         took = Text("" if seconds is None or line.depth else f"{seconds:.1f}s", "dim")

@@ -1,1 +1,1 @@
-"""What a user writes: YAML → Dag, with places; expressions, parameters, items. Pure: no file and no network is touched."""
+"""What a user writes: YAML → Dag, with places; expressions, parameters, items. Pure: touches no file and no network."""

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from fanfold.dag.diagnostics import Problems, nearest
-from fanfold.dag.expressions import Reference, shell_references, template
+from fanfold.dag.expressions import shell_references, template
 from fanfold.dag.model import Dag, DagSet, Place, Step
+from fanfold.dag.references import Reference
 
 Places = Mapping[tuple[str, str], Place]
 
@@ -51,7 +52,9 @@ def _check_depends(dag: Dag, places: Places, problems: Problems) -> bool:
         for name in step.depends:
             if name not in names:
                 hint = nearest(name, names) or f"the steps are: {', '.join(sorted(names))}"
-                problems.add(places[(step.name, "depends")], f"{step.name!r} depends on {name!r}, which is no step", hint)
+                problems.add(
+                    places[(step.name, "depends")], f"{step.name!r} depends on {name!r}, which is no step", hint
+                )
                 sound = False
     if not sound:
         return False

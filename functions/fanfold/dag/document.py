@@ -68,7 +68,7 @@ class ReadDag:
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
 
 
-def read_dag(root: Node, file: str, default_name: str | None, problems: Problems) -> ReadDag | None:
+def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDag | None:
     """The Dag of a document; None when it is no mapping. `default_name` is for a document that may have no name."""
     if not isinstance(root, Mapping):
         problems.add(root.place, "a DAG is a mapping", "start with 'steps:' and a list of steps")
@@ -110,7 +110,11 @@ def _schedule(fields: Fields, problems: Problems) -> tuple[str, ...]:
     node = fields.node_of("schedule")
     if isinstance(node, Mapping):
         inner = Fields(
-            node, "'schedule'", {"start"}, problems, {key: "only 'start' can be scheduled" for key in ("stop", "restart")}
+            node,
+            "'schedule'",
+            {"start"},
+            problems,
+            dict.fromkeys(("stop", "restart"), "only 'start' can be scheduled"),
         )
         fields, key = inner, "start"
     else:
@@ -126,11 +130,13 @@ def _schedule(fields: Fields, problems: Problems) -> tuple[str, ...]:
     return expressions
 
 
-def _steps(
-    fields: Fields, chain: bool, places: dict[tuple[str, str], Place], problems: Problems
-) -> tuple[Step, ...]:
+def _steps(fields: Fields, chain: bool, places: dict[tuple[str, str], Place], problems: Problems) -> tuple[Step, ...]:
     node = fields.node_of("steps")
-    if node is None or (isinstance(node, Sequence) and not node.items) or (isinstance(node, Mapping) and not node.entries):
+    if (
+        node is None
+        or (isinstance(node, Sequence) and not node.items)
+        or (isinstance(node, Mapping) and not node.entries)
+    ):
         problems.add(fields.place_of("steps"), "the DAG has no steps", "add 'steps:' with at least one step")
         return ()
     steps: list[Step] = []
@@ -185,7 +191,9 @@ def _step(
         parallel=parallel,
         preconditions=read_preconditions(preconditions, problems) if preconditions is not None else (),
         continue_on=read_continue_on(_below(fields, "continueOn", _CONTINUE_ON, "continueOn: {failure: true}")),
-        retry=read_retry(_below(fields, "retryPolicy", _RETRY, "retryPolicy: {limit: 3, intervalSec: 10}", _NO_BACKOFF)),
+        retry=read_retry(
+            _below(fields, "retryPolicy", _RETRY, "retryPolicy: {limit: 3, intervalSec: 10}", _NO_BACKOFF)
+        ),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
         env=fields.optional("env", lambda item: read_env(item, problems)) or (),
     )
@@ -195,7 +203,7 @@ def _step(
 
 _CONTINUE_ON = {"failure", "skipped", "exitCode", "output", "markSuccess"}
 _RETRY = {"limit", "intervalSec", "exitCode"}
-_NO_BACKOFF = {key: _NOT_YET for key in ("backoff", "maxIntervalSec")}
+_NO_BACKOFF = dict.fromkeys(("backoff", "maxIntervalSec"), _NOT_YET)
 
 
 def _below(
@@ -237,7 +245,9 @@ def _check_shape(step: Step, fields: Fields, problems: Problems) -> None:
                 fields.place_of("timeoutSec"), "'timeoutSec' at a step with 'run'", "set 'timeoutSec' in the child DAG"
             )
     if fields.node_of("maxConcurrent") is not None and fields.node_of("parallel") is None:
-        problems.add(fields.place_of("maxConcurrent"), "'maxConcurrent' without 'parallel'", "add 'parallel', or remove it")
+        problems.add(
+            fields.place_of("maxConcurrent"), "'maxConcurrent' without 'parallel'", "add 'parallel', or remove it"
+        )
 
 
 def _id(fields: Fields, problems: Problems) -> str | None:
@@ -264,7 +274,9 @@ def _handlers(fields: Fields, problems: Problems) -> dict[HandlerName, Step]:
     node = fields.child("handlerOn", "such as handlerOn: {failure: {command: echo failed}}")
     if node is None:
         return {}
-    known = _below(fields, "handlerOn", set(_HANDLERS), "", {"init": _NOT_YET, "wait": _NOT_YET, "abort": "use 'cancel'"})
+    known = _below(
+        fields, "handlerOn", set(_HANDLERS), "", {"init": _NOT_YET, "wait": _NOT_YET, "abort": "use 'cancel'"}
+    )
     assert known is not None
     handlers: dict[HandlerName, Step] = {}
     for key, name in _HANDLERS.items():
@@ -281,5 +293,3 @@ def _handlers(fields: Fields, problems: Problems) -> dict[HandlerName, Step]:
             problems.add(item.place, f"the handler {key!r} has 'depends'", "a handler runs when the run has ended")
         handlers[name] = step
     return handlers
-
-

@@ -8,36 +8,15 @@ So a value never becomes code (semantics, *Expansion*).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+from fanfold.dag.references import BARE, BRACED, PARAMETER_EXPANSION, Reference, parse_path
+from fanfold.dag.shell_text import ShellScanner
+
 GENERATED_PREFIX = "FANFOLD_REF_"
 """Variables that stand for dotted references in a shell text are called so, with a number."""
-
-_STEP = r"(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*|\.?\[-?\d+\]|\.?\[\"[^\"\]]*\"\])"
-_BRACED = re.compile(rf"\$\{{({NAME}|\d+)({_STEP}*)\}}")
-_DOTTED = re.compile(rf"\$\{{({NAME}|\d+)(\.(?:[A-Za-z0-9_][A-Za-z0-9_-]*|\[[^\]]*\]){_STEP}*)\}}")
-_BARE = re.compile(rf"\$({NAME}|\d)")
-_PARAMETER_EXPANSION = re.compile(rf"\$\{{[#!]?({NAME}|\d+)")
-_PATH_STEP = re.compile(r"\.([A-Za-z0-9_][A-Za-z0-9_-]*)|\[(-?\d+)\]|\[\"([^\"\]]*)\"\]")
-_HEREDOC = re.compile(r"<<-?[ \t]*(\\?)(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
-
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """``${name.path}``: `name` is a variable, a step's id or the number of a positional parameter."""
-
-    name: str
-    path: Path
-    text: str
-    """As written."""
-    offset: int
-    """Where in the text it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +100,19 @@ def _special(text: str, start: int) -> tuple[Part | None, int]:
         whole = text[start : end + 1]
         script = f'printf %s "{whole}"' if whole.startswith("$((") else whole[2:-1]
         return ShellPart(script, whole, start), end + 1
-    braced = _BRACED.match(text, start)
+    braced = BRACED.match(text, start)
     if braced:
         return Reference(braced[1], parse_path(braced[2]), braced[0], start), braced.end()
-    if _PARAMETER_EXPANSION.match(text, start):
+    if PARAMETER_EXPANSION.match(text, start):
         end = _closing(text, start + 1, "{", "}")
         if end is None:
             return None, start + 1
         whole = text[start : end + 1]
         return ShellPart(f'printf %s "{whole}"', whole, start), end + 1
-    bare = _BARE.match(text, start)
+    bare = BARE.match(text, start)
     if bare:
         return Reference(bare[1], (), bare[0], start), bare.end()
     return None, start + 1
-
-
-def parse_path(text: str) -> Path:
-    """``.outputs[0].KEY`` → ``("outputs", 0, "KEY")``."""
-    return tuple(
-        match[1] if match[1] is not None else int(match[2]) if match[2] is not None else match[3]
-        for match in _PATH_STEP.finditer(text)
-    )
 
 
 def _closing(text: str, opening: int, left: str, right: str) -> int | None:
@@ -180,16 +151,6 @@ def _closing_backtick(text: str, opening: int) -> int | None:
     return None
 
 
-@dataclass(slots=True)
-class _Context:
-    """One level of a shell text: the outermost, or within ``$(…)``."""
-
-    quote: str = ""
-    parentheses: int = 0
-    arithmetic: bool = False
-    backtick: bool = False
-
-
 @lru_cache(maxsize=1024)
 def rewrite_shell(text: str) -> tuple[str, tuple[Reference, ...]]:
     """A shell text with each dotted reference replaced by a generated variable, and those references.
@@ -201,7 +162,7 @@ def rewrite_shell(text: str) -> tuple[str, tuple[Reference, ...]]:
     pieces: list[str] = []
     found: list[Reference] = []
     done = 0
-    for reference, quoted in _scan(text):
+    for reference, quoted in ShellScanner(text).scan():
         if not reference.path:
             continue
         name = f"{GENERATED_PREFIX}{_index(found, reference)}"
@@ -220,128 +181,5 @@ def _index(found: list[Reference], reference: Reference) -> int:
 
 
 def shell_references(text: str) -> tuple[Reference, ...]:
-    """Every reference in a shell text that would be replaced: dotted ones everywhere, plain ones outside of single quotes."""
-    return tuple(reference for reference, quoted in _scan(text) if reference.path or not quoted)
-
-
-def _scan(text: str) -> list[tuple[Reference, bool]]:
-    """The references of a shell text, each with whether it stands within single quotes."""
-    found: list[tuple[Reference, bool]] = []
-    stack = [_Context()]
-    heredocs: list[tuple[str, bool]] = []
-    position = 0
-    while position < len(text):
-        context, character = stack[-1], text[position]
-        if character == "\n" and heredocs and not context.quote:
-            position = _scan_heredocs(text, position + 1, heredocs, found)
-            continue
-        position = _scan_one(text, position, character, context, stack, heredocs, found)
-    return found
-
-
-def _scan_one(
-    text: str,
-    position: int,
-    character: str,
-    context: _Context,
-    stack: list[_Context],
-    heredocs: list[tuple[str, bool]],
-    found: list[tuple[Reference, bool]],
-) -> int:
-    if context.quote == "'":
-        if character == "'":
-            context.quote = ""
-        elif character == "$":
-            return _scan_reference(text, position, found, quoted=True)
-        return position + 1
-    if character == "\\":
-        return position + 2
-    if character == "`":
-        if context.backtick:
-            stack.pop()
-        else:
-            stack.append(_Context(backtick=True))
-        return position + 1
-    if character == "$":
-        if text.startswith("$(", position):
-            stack.append(_Context(parentheses=1, arithmetic=text.startswith("$((", position)))
-            return position + 2
-        if text.startswith("$'", position) and not context.quote:
-            end = _closing_ansi(text, position + 2)
-            return len(text) if end is None else end + 1
-        return _scan_reference(text, position, found, quoted=False)
-    if context.quote:
-        context.quote = "" if character == context.quote else context.quote
-    elif character in "'\"":
-        context.quote = character
-    elif character == "#" and (position == 0 or text[position - 1] in " \t\n;&|("):
-        end = text.find("\n", position)
-        return len(text) if end < 0 else end
-    elif character == "(":
-        context.parentheses += 1
-    elif character == ")":
-        context.parentheses -= 1
-        if context.parentheses == 0 and len(stack) > 1 and not context.backtick:
-            stack.pop()
-    elif text.startswith("<<", position) and not context.arithmetic:
-        if text.startswith("<<<", position):
-            return position + 3
-        heredoc = _HEREDOC.match(text, position)
-        if heredoc:
-            heredocs.append((heredoc[3], bool(heredoc[1] or heredoc[2])))
-            return heredoc.end()
-    return position + 1
-
-
-def _scan_reference(text: str, position: int, found: list[tuple[Reference, bool]], *, quoted: bool) -> int:
-    dotted = _DOTTED.match(text, position)
-    if dotted:
-        found.append((Reference(dotted[1], parse_path(dotted[2]), dotted[0], position), quoted))
-        return dotted.end()
-    plain = _PARAMETER_EXPANSION.match(text, position) or _BARE.match(text, position)
-    if plain:
-        found.append((Reference(plain[1], (), plain[0], position), quoted))
-        return plain.end()
-    return position + 1
-
-
-def _closing_ansi(text: str, position: int) -> int | None:
-    while position < len(text):
-        if text[position] == "\\":
-            position += 2
-        elif text[position] == "'":
-            return position
-        else:
-            position += 1
-    return None
-
-
-def _scan_heredocs(
-    text: str, position: int, heredocs: list[tuple[str, bool]], found: list[tuple[Reference, bool]]
-) -> int:
-    """Read the bodies of the here-documents that start at `position`; where the text goes on."""
-    for word, literal in heredocs:
-        while position < len(text):
-            end = text.find("\n", position)
-            end = len(text) if end < 0 else end
-            line = text[position:end]
-            if line.lstrip("\t") == word:
-                position = min(end + 1, len(text))
-                break
-            if not literal:
-                found.extend(_references_of_line(text, position, end))
-            position = end + 1
-    heredocs.clear()
-    return position
-
-
-def _references_of_line(text: str, position: int, end: int) -> list[tuple[Reference, bool]]:
-    found: list[tuple[Reference, bool]] = []
-    while position < end:
-        if text[position] == "\\":
-            position += 2
-        elif text[position] == "$":
-            position = _scan_reference(text, position, found, quoted=False)
-        else:
-            position += 1
-    return found
+    """Every reference in a shell text that is one: dotted ones everywhere, plain ones outside of single quotes."""
+    return tuple(reference for reference, quoted in ShellScanner(text).scan() if reference.path or not quoted)

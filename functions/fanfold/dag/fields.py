@@ -14,7 +14,12 @@ class Fields:
     """One mapping, its known keys and the problems of reading it."""
 
     def __init__(
-        self, node: Mapping, what: str, known: Iterable[str], problems: Problems, unsupported: dict[str, str] | None = None
+        self,
+        node: Mapping,
+        what: str,
+        known: Iterable[str],
+        problems: Problems,
+        unsupported: dict[str, str] | None = None,
     ) -> None:
         self.node = node
         self.problems = problems

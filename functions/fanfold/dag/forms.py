@@ -1,11 +1,10 @@
-"""The parts of a DAG or step that may be written in several forms: params, env, preconditions, parallel, and the rest."""
+"""The parts of a DAG or step that may be written in several forms: params, env, preconditions, parallel and others."""
 
 from __future__ import annotations
 
 import re
 
 from fanfold.dag.diagnostics import Problems
-from fanfold.dag.expressions import NAME
 from fanfold.dag.fields import Fields, read_text
 from fanfold.dag.model import (
     DEFAULT_CONCURRENCY,
@@ -18,6 +17,7 @@ from fanfold.dag.model import (
     RetryPolicy,
 )
 from fanfold.dag.params import split_arguments
+from fanfold.dag.references import NAME
 from fanfold.dag.yaml_source import Mapping, Node, Scalar, Sequence, as_json
 
 _NAME = re.compile(NAME)
@@ -75,7 +75,7 @@ def _named(node: Mapping, key: str, problems: Problems) -> tuple[Argument, ...]:
         if isinstance(value, Scalar):
             arguments.append(Argument(name.text, "" if value.value is None else value.text, value.place))
         else:
-            hint = "write a list or object as JSON text in quotes: '[\"a\", \"b\"]'"
+            hint = 'write a list or object as JSON text in quotes: \'["a", "b"]\''
             problems.add(value.place, f"the value of {name.text} in {key!r} is a list or mapping", hint)
     return tuple(arguments)
 

@@ -12,7 +12,6 @@ from fanfold.dag.model import MAX_ITEMS, Json
 from fanfold.dag.params import Parameters
 from fanfold.dag.values import as_text, parse_json
 
-
 _WHITE_SPACE = re.compile(r"\s")
 _QUOTED = re.compile(r'"[^"]*"')
 _WORD = re.compile(r'(?<!\S)"[^"]*"(?!\S)|\S+')

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fanfold.dag.expressions import NAME
 from fanfold.dag.model import Json
+from fanfold.dag.references import NAME
 
 _NAMED = re.compile(rf"({NAME})=")
 
@@ -26,8 +26,10 @@ class Parameters:
         """As it travels in a state: one positional value as a text, several as a list, else an object of both kinds."""
         if not self.named:
             return self.positional[0] if len(self.positional) == 1 else list(self.positional)
-        named: dict[str, Json] = {"named": dict(self.named)}
-        return {"positional": list(self.positional)} | named if self.positional else named
+        data: dict[str, Json] = {"named": dict(self.named)}
+        if self.positional:
+            data["positional"] = list(self.positional)
+        return data
 
     @staticmethod
     def from_json(data: Json) -> Parameters:
@@ -46,7 +48,9 @@ class Parameters:
         """As the document and `run` show them: one positional value as itself, named ones as an object."""
         if not self.named:
             return self.positional[0] if len(self.positional) == 1 else list(self.positional)
-        return {str(index): value for index, value in enumerate(self.positional, 1)} | dict(self.named)
+        shown: dict[str, Json] = {str(index): value for index, value in enumerate(self.positional, 1)}
+        shown.update(self.named)
+        return shown
 
 
 def split_arguments(text: str) -> list[tuple[str | None, str]]:

@@ -46,7 +46,7 @@ def read_document(file: str, name: str, text: str) -> Dag:
     """One document alone, its children not looked for. Raises DagFileError."""
     problems = Problems()
     documents = read_documents(file, text.encode("utf-8", "surrogatepass"), problems)
-    read = read_dag(documents[0].root, file, name, problems) if documents else None
+    read = read_dag(documents[0].root, name, problems) if documents else None
     problems.raise_if_any()
     assert read is not None
     return read.dag
@@ -80,7 +80,7 @@ class _Reader:
         self._locals[path] = local
         for place, document in enumerate(read_documents(path, data, self.problems)):
             stem = posixpath.basename(without_suffix(path)) if place == 0 else None
-            read = read_dag(document.root, path, stem, self.problems)
+            read = read_dag(document.root, stem, self.problems)
             if read is None:
                 continue
             name = read.dag.name
@@ -115,7 +115,9 @@ class _Reader:
             return None
         folder = posixpath.dirname(file)
         if run.startswith("/") or posixpath.normpath(posixpath.join(folder, run)).startswith(".."):
-            self.problems.add(place, f"the child DAG {run!r} lies outside of the DAG folder", "move it below the folder")
+            self.problems.add(
+                place, f"the child DAG {run!r} lies outside of the DAG folder", "move it below the folder"
+            )
             return None
         looked = [
             posixpath.normpath(posixpath.join(base, run + suffix))

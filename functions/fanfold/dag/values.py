@@ -10,8 +10,8 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from fanfold.dag.expressions import Path
 from fanfold.dag.model import Json
+from fanfold.dag.references import Path
 
 
 class NotJson(ValueError):

@@ -143,7 +143,7 @@ def _documents(file: str, text: str, problems: Problems) -> Iterator[Document]:
     builder: _Builder | None = None
     first_line, end_line = 0, 0
     pending: tuple[_Builder, int] | None = None
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in _events(text):
         if isinstance(event, yaml.DocumentStartEvent):
             first_line = event.start_mark.line if event.explicit else end_line
             if pending is not None:
@@ -156,6 +156,11 @@ def _documents(file: str, text: str, problems: Problems) -> Iterator[Document]:
             builder.take(event)
     if pending is not None:
         yield from _close(pending[0], "\n".join(lines[pending[1] :]))
+
+
+def _events(text: str) -> Iterator[Any]:
+    """The parser's events; untyped, since their marks are typed as optional and are always there."""
+    yield from yaml.parse(text, Loader=_LOADER)
 
 
 def _close(builder: _Builder, text: str) -> Iterator[Document]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-WORK_FOLDER = Path("/tmp/fanfold/work")
-LOG_FOLDER = Path("/tmp/fanfold/logs")
+WORK_FOLDER = Path("/tmp/fanfold/work")  # noqa: S108 - the only folder a Lambda function may write to
+LOG_FOLDER = Path("/tmp/fanfold/logs")  # noqa: S108
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The planner: what a ``parallel`` or ``run`` step calls its child DAG with. It has no shell and no rights of the runner."""
+"""The planner: what a ``parallel`` or ``run`` step calls its child DAG with. It has no shell."""
 
 from __future__ import annotations
 

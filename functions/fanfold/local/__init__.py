@@ -1,1 +1,1 @@
-"""Runs on this machine: AWS embedded by moto, in process, with the real handlers behind it. Needs the extra ``local``."""
+"""Runs on this machine: AWS embedded by moto, with the real handlers behind it. Needs the extra ``local``."""

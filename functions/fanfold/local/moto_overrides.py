@@ -18,6 +18,8 @@ from typing import Any
 from unittest.mock import patch
 
 import botocore.session
+import jsonpath_ng.ext.parser
+import jsonpath_ng.parser
 from moto.s3 import notifications
 
 # moto's Step Functions import its Batch, and that its EC2, which takes a second to import; one name of it is needed.
@@ -73,8 +75,8 @@ def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
         stack.enter_context(patch.object(notifications, "_invoke_awslambda", _notify(functions)))
         stack.enter_context(patch.object(lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)))
         # jsonpath_ng builds its parser anew at each call: half of the time of a Map item.
-        stack.enter_context(patch.object(json_path, "parse", lru_cache(maxsize=None)(json_path.parse)))
-        stack.enter_context(patch.object(result_path, "parse", lru_cache(maxsize=None)(result_path.parse)))
+        stack.enter_context(patch.object(json_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.ext.parser.parse)))
+        stack.enter_context(patch.object(result_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.parser.parse)))
         # A definition is parsed when it is created and again by each execution, 0.1 s and more each time.
         parser = asl_parser.AmazonStateLanguageParser
         stack.enter_context(patch.object(parser, "parse", staticmethod(lru_cache(maxsize=256)(parser.parse))))
@@ -147,7 +149,7 @@ def _eval_input_alone(original: Callable[..., None]) -> Callable[..., None]:
 def _copy(value: Any) -> Any:
     """A deep copy; of JSON values ten times as fast as `copy.deepcopy`."""
     try:
-        return marshal.loads(marshal.dumps(value))
+        return marshal.loads(marshal.dumps(value))  # noqa: S302 - of what was written the line before
     except ValueError:
         return copy.deepcopy(value)
 
@@ -181,9 +183,7 @@ def _cached_client_for(original: Callable[..., Any]) -> Callable[..., Any]:
     def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
         with lock:
             if (region, service) not in clients:
-                clients[region, service] = original(
-                    region=region, service=service, state_credentials=state_credentials
-                )
+                clients[region, service] = original(region=region, service=service, state_credentials=state_credentials)
             return clients[region, service]
 
     return client_for

@@ -81,9 +81,7 @@ class Session:
         store = ObjectStore(self._s3, RUN_BUCKET)
         self._runtimes: dict[str, Any] = {
             "parser": parser.ParserRuntime(self._s3, self._states, store, _TARGET),
-            "run": Runtime(
-                store, self.log_folder, self._file.parent, base_env, self._observer, self._cancellation
-            ),
+            "run": Runtime(store, self.log_folder, self._file.parent, base_env, self._observer, self._cancellation),
         }
         self._notify_parser()
         return self

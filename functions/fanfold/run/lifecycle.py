@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from fanfold.dag.model import Dag, Json, RetryPolicy
+from fanfold.dag.model import Dag, HandlerName, Json, RetryPolicy, Step
 from fanfold.dag.params import Parameters, bind
 from fanfold.run.events import RunEvent
 from fanfold.run.logs import RunLogs
@@ -61,9 +61,11 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
 def load_arguments(runtime: Runtime, fan: dict[str, Any], arguments: Any) -> Json:
     """An item's parameters: as they travel in the state, or from the plan where they were too large for it."""
     if not isinstance(arguments, dict) or "at" not in arguments:
-        return arguments  # type: ignore[no-any-return]
+        inline: Json = arguments
+        return inline
     line = runtime.store.get_range(fan["plan"], arguments["at"], arguments["bytes"])
-    return parse_plan_line(line)["params"]  # type: ignore[no-any-return]
+    stored: Json = parse_plan_line(line)["params"]
+    return stored
 
 
 def parse_plan_line(line: str) -> dict[str, Any]:
@@ -140,7 +142,8 @@ def _status(context: RunContext) -> tuple[Status, str | None]:
 
 def _run_handlers(context: RunContext, status: Status, error: str | None) -> tuple[Status, str | None]:
     word = STATUS_WORD_OF_DAGU.get(status, status)
-    for name in (HANDLER_OF_STATUS[status], "onExit"):
+    names: tuple[HandlerName, ...] = (HANDLER_OF_STATUS[status], "onExit")
+    for name in names:
         handler = context.dag.handlers.get(name)
         if handler is None:
             continue
@@ -185,21 +188,27 @@ def root_record(context: RunContext, status: Status, error: str | None) -> dict[
     steps: dict[str, Any] = {}
     for name, outcome in context.scope.steps.items():
         entry: dict[str, Any] = {"status": outcome.status, "output": {}}
-        step = context.dag.handlers.get(name) or context.dag.step(name)
+        step = _step(context.dag, name)
         if outcome.value is not None:
             text = context.runtime.store.load(outcome.value)
             if step.calls_child:
                 entry["document"] = json.loads(text)
             elif step.output is not None:
                 entry["output"] = {step.output: text}
-        for key, value in (("error", outcome.error), ("exitCode", outcome.exit_code), ("log", outcome.log)):
-            if value is not None and (key != "exitCode" or value != 0):
-                entry[key] = value
+        entry |= {key: value for key, value in (("error", outcome.error), ("log", outcome.log)) if value is not None}
+        if outcome.exit_code:
+            entry["exitCode"] = outcome.exit_code
         steps[name] = entry
     record = {"dag": context.dag.name, "run": context.scope.run.id, "status": status}
     if error is not None:
         record["error"] = error
     return record | {"steps": _in_file_order(context.dag, steps)}
+
+
+def _step(dag: Dag, name: str) -> Step:
+    """The step or handler called `name`."""
+    handlers: dict[str, Step] = {str(key): handler for key, handler in dag.handlers.items()}
+    return handlers.get(name) or dag.step(name)
 
 
 def _in_file_order(dag: Dag, steps: dict[str, Any]) -> dict[str, Any]:
@@ -227,9 +236,7 @@ def first_failed(dag: Dag, scope: Scope) -> StepOutcome | None:
     return next((outcome for outcome in failures if not outcome.goes_on), failures[0] if failures else None)
 
 
-def _tell_item(
-    runtime: Runtime, scope: Scope, kind: str, record: dict[str, Any] | None = None
-) -> None:
+def _tell_item(runtime: Runtime, scope: Scope, kind: str, record: dict[str, Any] | None = None) -> None:
     assert scope.caller is not None
     fan = scope.caller["fan"]
     parent = RunIdentity.from_json(fan["run"])
@@ -250,5 +257,3 @@ def _tell_item(
             seconds=time.time() - scope.started if record else None,
         )
     )
-
-

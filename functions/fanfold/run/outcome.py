@@ -9,10 +9,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from fanfold.dag.model import Dag, RetryPolicy, Step
+from fanfold.dag.model import Dag, HandlerName, RetryPolicy, Step
 from fanfold.run.scope import Status, StepOutcome
 
-HANDLER_OF_STATUS = {"success": "onSuccess", "partial": "onSuccess", "failed": "onFailure", "cancelled": "onCancel"}
+HANDLER_OF_STATUS: dict[str, HandlerName] = {
+    "success": "onSuccess",
+    "partial": "onSuccess",
+    "failed": "onFailure",
+    "cancelled": "onCancel",
+}
 """Which handler runs, before ``onExit``, for a run that ended so."""
 
 STATUS_WORD_OF_DAGU = {"success": "succeeded", "partial": "partially_succeeded", "cancelled": "aborted"}
@@ -91,7 +96,7 @@ def run_status(dag: Dag, steps: Mapping[str, StepOutcome]) -> Status:
     return "partial" if any(outcome.status == "partial" for outcome in outcomes) else "success"
 
 
-def step_status_of_children(step: Step, statuses: Iterable[str]) -> Status:
+def step_status_of_children(statuses: Iterable[str]) -> Status:
     """How a step ended whose children ended as `statuses` (``partial`` counts as succeeded)."""
     seen = set(statuses)
     if seen <= {"success", "partial"}:
@@ -109,5 +114,3 @@ def exit_code_of_run(record: Mapping[str, Any]) -> int:
     if record["status"] == "cancelled":
         return 0 if statuses <= {"not_started"} else 1
     return 1 if record["status"] == "failed" or "failed" in statuses else 0
-
-

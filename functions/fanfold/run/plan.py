@@ -116,7 +116,7 @@ def _entries(context: RunContext, step: Step) -> list[tuple[Parameters, Json]]:
 
 
 def _inline_item(variables: Variables, item: Json) -> Json:
-    """An item of a list in the file: variables of the DAG are filled in, all else is data (observed: form_item_is_var)."""
+    """An item of a list in the file: the DAG's variables are filled in, all else is data (form_item_is_var)."""
     if isinstance(item, dict):
         return {name: _inline_item(variables, value) for name, value in item.items()}
     if isinstance(item, list):

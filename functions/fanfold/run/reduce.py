@@ -36,7 +36,7 @@ def reduce_step(context: RunContext, step: Step, state: dict[str, Any]) -> None:
     else:
         document = fold([entry["shown"] for entry in plan], records)
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    outcome = StepOutcome(step_status_of_children(step, (record["status"] for record in records)), value=text)
+    outcome = StepOutcome(step_status_of_children(record["status"] for record in records), value=text)
     if outcome.status == "failed":
         outcome.exit_code = 1
         outcome.error = _error(step, [entry["shown"] for entry in plan], records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import pairwise
 
 from fanfold.dag.model import Step
 from fanfold.run.outcome import blocked, gate
@@ -37,7 +38,7 @@ def run_segment(context: RunContext, names: Sequence[str]) -> None:
 
 def _is_chain(steps: Sequence[Step]) -> bool:
     """Whether each step waits for the one before it."""
-    return all(before.name in step.depends for before, step in zip(steps, steps[1:], strict=False))
+    return all(before.name in step.depends for before, step in pairwise(steps))
 
 
 def _settle(context: RunContext, step: Step) -> StepOutcome | None:

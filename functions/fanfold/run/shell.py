@@ -167,9 +167,7 @@ class _Launch:
 
     def _arguments_by_file(self, arguments: Sequence[str]) -> list[str]:
         names = [f"FANFOLD_ARG_{number}" for number in range(1, len(arguments) + 1)]
-        lines = [
-            _read_into(name, self._file(name, value)) for name, value in zip(names, arguments, strict=True)
-        ]
+        lines = [_read_into(name, self._file(name, value)) for name, value in zip(names, arguments, strict=True)]
         return [*lines, "set -- " + " ".join(f'"${{{name}}}"' for name in names)]
 
     def _file(self, name: str, text: str) -> Path:

@@ -113,8 +113,8 @@ class Streams:
 
     def __init__(self, logs: RunLogs, step: str) -> None:
         self.stdout_path, self.stderr_path = logs.stdout(step), logs.stderr(step)
-        self.stdout: IO[bytes] = open(self.stdout_path, "a+b", buffering=0)
-        self.stderr: IO[bytes] = open(self.stderr_path, "a+b", buffering=0)
+        self.stdout: IO[bytes] = open(self.stdout_path, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
+        self.stderr: IO[bytes] = open(self.stderr_path, "a+b", buffering=0)  # noqa: SIM115
         self._starts = (0, 0)
 
     def __enter__(self) -> Streams:

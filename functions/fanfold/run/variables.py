@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from fanfold.dag.expressions import GENERATED_PREFIX, Reference, rewrite_shell, template
+from fanfold.dag.expressions import GENERATED_PREFIX, rewrite_shell, template
 from fanfold.dag.model import Argument, Dag, Step
 from fanfold.dag.params import Parameters
+from fanfold.dag.references import Reference
 from fanfold.dag.values import NotJson, read_path
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import Scope
