@@ -158,8 +158,8 @@ class _Compiler:
             },
             "ItemProcessor": {
                 "ProcessorConfig": processor,
-                "StartAt": "item",
-                "States": {"item": self._item(step), "item failed": _ITEM_FAILED},
+                "StartAt": f"{step.name}.item",
+                "States": {f"{step.name}.item": self._item(step), f"{step.name}.item failed": dict(_ITEM_FAILED)},
             },
             "ResultPath": "$.results",
         }
@@ -170,7 +170,7 @@ class _Compiler:
             state = self._leaf_item(key, step.retry)
         else:
             state = self._machine_item(key, step.retry)
-        state["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": "item failed"}]
+        state["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": f"{step.name}.item failed"}]
         return state | {"End": True}
 
     def _leaf_item(self, key: str, retry: RetryPolicy | None) -> Definition:

@@ -144,14 +144,15 @@ def _documents(file: str, text: str, problems: Problems) -> Iterator[Document]:
     first_line, end_line = 0, 0
     pending: tuple[_Builder, int] | None = None
     for event in _events(text):
+        starts_at, ends_at = event.start_mark.line, event.end_mark.line
         if isinstance(event, yaml.DocumentStartEvent):
-            first_line = event.start_mark.line if event.explicit else end_line
+            first_line = starts_at if event.explicit else end_line
             if pending is not None:
                 yield from _close(pending[0], "\n".join(lines[pending[1] : first_line]))
             builder = _Builder(file, problems)
             pending = (builder, 0 if pending is None and not event.explicit else first_line)
         elif isinstance(event, yaml.DocumentEndEvent):
-            end_line = event.end_mark.line
+            end_line = ends_at
         elif builder is not None and not isinstance(event, yaml.StreamEndEvent):
             builder.take(event)
     if pending is not None:
@@ -159,7 +160,7 @@ def _documents(file: str, text: str, problems: Problems) -> Iterator[Document]:
 
 
 def _events(text: str) -> Iterator[Any]:
-    """The parser's events; untyped, since their marks are typed as optional and are always there."""
+    """The parser's events, untyped: their marks are declared optional, and always there."""
     yield from yaml.parse(text, Loader=_LOADER)
 
 
@@ -189,12 +190,13 @@ class _Builder:
                 node.entries = _merged(node.entries)
             self._place(node)
             return
+        anchor = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
-            self._place(self._alias(event.anchor, place))
+            self._place(self._alias(anchor or "", place))
             return
         node = self._start(event, place)
-        if event.anchor:
-            self._anchors[event.anchor] = node
+        if anchor:
+            self._anchors[anchor] = node
         if isinstance(node, Scalar):
             self._place(node)
             return
