@@ -104,7 +104,5 @@ def test_definitions_pass_the_asl_validator(tmp_path: Path) -> None:
     for name, text in compiled().items():
         (tmp_path / name).write_text(text)
         files += ["--json-path", str(tmp_path / name)]
-    checked = subprocess.run(
-        [npx, "--yes", "asl-validator@4.0.0", *files], capture_output=True, text=True, check=False
-    )
+    checked = subprocess.run([npx, "--yes", "asl-validator@4.0.0", *files], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
