@@ -33,6 +33,7 @@ class DagRunner:
         self.folder.mkdir()
         self.home = folder / "home"
         self.events: list[RunEvent] = []
+        self.observer: Callable[[RunEvent], None] = self.events.append
 
     def __call__(self, text: str, *arguments: str, files: Mapping[str, str] | None = None) -> Record:
         for name, content in (files or {}).items():
@@ -41,4 +42,4 @@ class DagRunner:
             path.write_text(textwrap.dedent(content), "utf-8")
         path = self.folder / "main.yaml"
         path.write_text(textwrap.dedent(text), "utf-8")
-        return run_file(path, *arguments, home=self.home, observer=self.events.append)
+        return run_file(path, *arguments, home=self.home, observer=self.observer)
