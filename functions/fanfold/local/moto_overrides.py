@@ -94,6 +94,9 @@ def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
         # Both are empty in moto, so that no service but Lambda gets its parameters in boto's spelling.
         stack.enter_context(patch.object(StateTaskService, "_normalise_parameters", _normalise_parameters))
         stack.enter_context(patch.object(StateTaskService, "_normalise_response", _normalise_response))
+        # A retried task keeps its old token, whose endpoint is closed, and so times out at once.
+        callback = state_task_service_callback.StateTaskServiceCallback
+        stack.enter_context(patch.object(callback, "_eval_execution", _with_new_token(callback._eval_execution)))
         # moto looks every half second whether a nested execution has ended.
         stack.enter_context(
             patch.object(state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", SYNC_POLL_SECONDS)
@@ -219,6 +222,15 @@ def _normalise_response(
     shape = _operation(service, self._get_boto_service_action(service_action_name)).output_shape
     if shape is not None and service != "lambda":
         self._from_boto_response(response, shape)
+
+
+def _with_new_token(original: Callable[..., None]) -> Callable[..., None]:
+    def eval_execution(self: Any, env: Any) -> None:
+        if self._is_integration_pattern():
+            env.callback_pool_manager.add(env.states.context_object.update_task_token())
+        original(self, env)
+
+    return eval_execution
 
 
 @contextmanager
