@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -12,4 +13,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         sys.stderr.write(f"fanfold needs {missing.name}, which is not installed. Run: pip install 'fanfold[local]'\n")
         raise SystemExit(2) from None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

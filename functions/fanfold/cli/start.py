@@ -47,7 +47,7 @@ def start_file(file: Path, arguments: Sequence[str], *, as_json: bool, home: Pat
     if as_json:
         sys.stdout.write(json.dumps(record, ensure_ascii=sys.stdout.encoding.lower() != "utf-8") + "\n")
     else:
-        _show_end(console, record, progress.failures(), log_folder)
+        show_end(console, record, progress.failures(), log_folder)
     return exit_code_of_run(record)
 
 
@@ -93,7 +93,8 @@ def _stop_on_signal(session: Session, errors: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _show_end(console: Console, record: RunRecord, failures: Sequence[Failure], log_folder: Path) -> None:
+def show_end(console: Console, record: RunRecord, failures: Sequence[Failure], log_folder: Path) -> None:
+    """Print the failures, what each fan-out came to, the outputs, and how the run ended."""
     if record["status"] in ("failed", "partial", "cancelled"):
         for failure in failures[:SHOWN_FAILURES]:
             console.print(_failure_text(failure), soft_wrap=True)

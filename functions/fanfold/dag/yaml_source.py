@@ -113,21 +113,22 @@ def read_documents(file: str, data: bytes, problems: Problems) -> list[Document]
         problems.add(refused.place, refused.message, refused.hint)
         return []
     except yaml.YAMLError as error:
-        _add_yaml_error(file, error, problems)
+        _add_yaml_error(file, text, error, problems)
         return []
     if not documents and not problems.found:
         problems.add(start, "the file holds no DAG", "a DAG file has at least 'steps:' with one step")
     return documents
 
 
-def _add_yaml_error(file: str, error: yaml.YAMLError, problems: Problems) -> None:
+def _add_yaml_error(file: str, text: str, error: yaml.YAMLError, problems: Problems) -> None:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
     problem = getattr(error, "problem", None) or "it cannot be read"
     context = getattr(error, "context", None)
     message = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
+    line = (text.split("\n") + [""])[place.line - 1] if place.line <= text.count("\n") + 1 else ""
     hint = ""
-    if "\\t" in message or "tab" in message:
+    if "\t" in line[: line.find(line.lstrip())]:
         hint = "indent with spaces, not with tabs"
     elif "mapping values are not allowed" in message:
         hint = "quote a value that holds ': ', or check the indentation"
