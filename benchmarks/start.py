@@ -93,7 +93,7 @@ def time_interpreter(count: int) -> float:
             }
         },
     }
-    with embedded_aws({"nothing": lambda event, context: {"index": event["index"]}}):
+    with embedded_aws({"nothing": lambda event, _context: {"index": event["index"]}}):
         import boto3
 
         client = boto3.client("stepfunctions")

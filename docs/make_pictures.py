@@ -1,4 +1,4 @@
-"""Makes the pictures of the README: runs an example and draws its live view as SVG. Usage: python docs/make_pictures.py"""
+"""Makes the pictures of the README: an example, drawn as its terminal looks. Usage: python docs/make_pictures.py"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ def start_file(file: Path, arguments: Sequence[str], *, as_json: bool, home: Pat
         view = make_view(console, progress, silent=as_json)
         with Session(file, home=home, observer=view.observe) as session:
             session.deploy()
+            gc.enable()
             with _stop_on_signal(session, errors), view:
                 record = _run(session, arguments)
             log_folder = session.log_folder

@@ -126,7 +126,7 @@ def _add_yaml_error(file: str, text: str, error: yaml.YAMLError, problems: Probl
     problem = getattr(error, "problem", None) or "it cannot be read"
     context = getattr(error, "context", None)
     message = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
-    line = (text.split("\n") + [""])[place.line - 1] if place.line <= text.count("\n") + 1 else ""
+    line = "".join(text.split("\n")[place.line - 1 : place.line])
     hint = ""
     if "\t" in line[: line.find(line.lstrip())]:
         hint = "indent with spaces, not with tabs"

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fanfold.local.moto_overrides import Function, overrides
+from fanfold.local.moto_overrides import REGION, Function, overrides
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-REGION = "us-east-1"
 _POLL_SECONDS = 0.005
 
 

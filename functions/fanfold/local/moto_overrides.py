@@ -15,11 +15,11 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import botocore.session
 import jsonpath_ng.ext.parser
 import jsonpath_ng.parser
+from moto.core import base_backend
 from moto.s3 import notifications
 
 # moto's Step Functions import its Batch, and that its EC2, which takes a second to import; one name of it is needed.
@@ -42,7 +42,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
 from moto.stepfunctions.parser.asl.eval import environment, states
 from moto.stepfunctions.parser.asl.parse import asl_parser
-from moto.stepfunctions.parser.asl.utils import json_path
+from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 
 if _stands_in:
     del sys.modules["moto.batch.utils"]
@@ -50,6 +50,7 @@ if _stands_in:
 Function = Callable[[Any, Any], Any]
 """A Lambda handler: (event, context) → what JSON can hold."""
 
+REGION = "us-east-1"
 SYNC_POLL_SECONDS = 0.02
 RECURSION_LIMIT = 20_000
 
@@ -72,37 +73,50 @@ class _LocalContext:
 def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
     """All overrides, for as long as the context lasts."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(notifications, "_invoke_awslambda", _notify(functions)))
-        stack.enter_context(patch.object(lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)))
-        # jsonpath_ng builds its parser anew at each call: half of the time of a Map item.
-        stack.enter_context(patch.object(json_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.ext.parser.parse)))
-        stack.enter_context(patch.object(result_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.parser.parse)))
-        # A definition is parsed when it is created and again by each execution, 0.1 s and more each time.
-        parser = asl_parser.AmazonStateLanguageParser
-        stack.enter_context(patch.object(parser, "parse", staticmethod(lru_cache(maxsize=256)(parser.parse))))
-        # Every state is copied several times an item, and each item has two threads of its own only for time-outs.
-        for module in (states, environment, execute_state):
-            stack.enter_context(patch.object(module, "copy", SimpleNamespace(deepcopy=_copy)))
-        worker = inline_item_processor_worker.InlineItemProcessorWorker
-        stack.enter_context(patch.object(worker, "_eval_input", _eval_input_alone(worker._eval_input)))
-        stack.enter_context(patch.object(execute_state, "Thread", _InlineThread))
-        stack.enter_context(patch.object(program, "threading", SimpleNamespace(Thread=_InlineThread)))
-        # A new boto client for each nested execution costs 20 ms and more.
-        for module in (state_task_service_sfn, state_task_service_callback):
-            if hasattr(module, "boto_client_for"):
-                stack.enter_context(patch.object(module, "boto_client_for", _cached_client_for(module.boto_client_for)))
-        # Both are empty in moto, so that no service but Lambda gets its parameters in boto's spelling.
-        stack.enter_context(patch.object(StateTaskService, "_normalise_parameters", _normalise_parameters))
-        stack.enter_context(patch.object(StateTaskService, "_normalise_response", _normalise_response))
-        # A retried task keeps its old token, whose endpoint is closed, and so times out at once.
-        callback = state_task_service_callback.StateTaskServiceCallback
-        stack.enter_context(patch.object(callback, "_eval_execution", _with_new_token(callback._eval_execution)))
-        # moto looks every half second whether a nested execution has ended.
-        stack.enter_context(
-            patch.object(state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", SYNC_POLL_SECONDS)
-        )
+        for owner, name, replacement in _replacements(functions):
+            _replace(stack, owner, name, replacement)
         stack.enter_context(_recursion())
         yield
+
+
+def _replacements(functions: Mapping[str, Function]) -> Iterator[tuple[Any, str, Any]]:
+    """(module or class, name, what stands in for it), each with the reason."""
+    yield notifications, "_invoke_awslambda", _notify(functions)
+    yield lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)
+    # jsonpath_ng builds its parser anew at each call: half of the time of a Map item.
+    yield json_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.ext.parser.parse)
+    yield result_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.parser.parse)
+    # A definition is parsed when it is created and again by each execution, 0.1 s and more each time.
+    parser = asl_parser.AmazonStateLanguageParser
+    yield parser, "parse", staticmethod(lru_cache(maxsize=256)(parser.parse))
+    # Every state is copied several times an item, and each item has two threads of its own only for time-outs.
+    for module in (states, environment, execute_state):
+        yield module, "copy", SimpleNamespace(deepcopy=_copy)
+    worker = inline_item_processor_worker.InlineItemProcessorWorker
+    yield worker, "_eval_input", _eval_input_alone(worker._eval_input)
+    yield execute_state, "Thread", _InlineThread
+    yield program, "threading", SimpleNamespace(Thread=_InlineThread)
+    # A new boto client for each nested execution costs 20 ms and more.
+    yield state_task_service_sfn, "boto_client_for", _cached_client_for(boto_client.boto_client_for)
+    # Both are empty in moto, so that no service but Lambda gets its parameters in boto's spelling.
+    yield StateTaskService, "_normalise_parameters", _normalise_parameters
+    yield StateTaskService, "_normalise_response", _normalise_response
+    # A retried task keeps its old token, whose endpoint is closed, and so times out at once.
+    callback = state_task_service_callback.StateTaskServiceCallback
+    yield callback, "_eval_execution", _with_new_token(callback._eval_execution)
+    # moto looks every half second whether a nested execution has ended.
+    yield state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", SYNC_POLL_SECONDS
+    # moto asks boto for the regions of every service and partition; there is one here.
+    yield base_backend.AccountSpecificBackend, "_generate_regions", lambda self, service: [REGION]
+
+
+def _replace(stack: ExitStack, owner: Any, name: str, replacement: Any) -> None:
+    """Set an attribute until the stack closes."""
+    if name in vars(owner):
+        stack.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        stack.callback(delattr, owner, name)
+    setattr(owner, name, replacement)
 
 
 def _call(functions: Mapping[str, Function], name: str, event: Any) -> tuple[Any, bool]:
