@@ -1,4 +1,4 @@
-"""Each mend of moto: that it works, and that moto still needs it. A failing ``needs`` test asks to delete an override."""
+"""Each mend of moto: that it works, and that moto still needs it; when a `still` test fails, delete the override."""
 
 from __future__ import annotations
 

@@ -90,9 +90,14 @@ def run_process(
             return Finished(130, cancelled=True)
         try:
             process = subprocess.Popen(
-                launch.command, env=launch.env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                [_encode(word) for word in launch.command],
+                env={_encode(name): _encode(value) for name, value in launch.env.items()},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except (FileNotFoundError, NotADirectoryError) as fault:
             raise ShellFault(f"no such file or folder: {fault.filename}") from fault
         except (OSError, ValueError) as fault:
@@ -181,6 +186,14 @@ class _Launch:
 def _read_into(name: str, path: Path) -> str:
     """A shell line that reads a file into a variable, trailing newlines and all."""
     return f"{name}=$(cat {shlex.quote(os.fspath(path))}; printf x); {name}=${{{name}%x}}"
+
+
+def _encode(text: str) -> bytes:
+    """As the file system's encoding has it; in UTF-8 where that cannot hold it (a terminal that knows only ASCII)."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _bytes(text: str) -> int:
