@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fanfold.local.session import Session
+from fanfold.run.events import RunEvent
 from fanfold.run.outcome import exit_code_of_run
 from support import DagRunner
 
@@ -279,3 +283,55 @@ def test_a_value_that_is_not_json_is_named(run_dag: DagRunner) -> None:
 def test_a_step_that_takes_too_long_is_ended(run_dag: DagRunner) -> None:
     record = run_dag("steps:\n  - {name: slow, command: sleep 30, timeoutSec: 0.3}\n")
     assert record["steps"]["slow"]["error"] == "stopped: its timeoutSec (0.3 s) is over"
+
+
+def test_a_stopped_run_does_not_wait_for_its_next_try(run_dag: DagRunner) -> None:
+    path = run_dag.folder / "main.yaml"
+    path.write_text(
+        """
+steps:
+  - {name: fan, run: child, parallel: [a], retryPolicy: {limit: 3, intervalSec: 60}}
+---
+name: child
+steps:
+  - {name: work, command: exit 1}
+"""
+    )
+    failed = threading.Event()
+
+    def observe(event: RunEvent) -> None:
+        if event.kind == "step-finished" and event.step == "work":
+            failed.set()
+
+    with Session(path, home=run_dag.home, observer=observe) as session:
+        session.deploy()
+        threading.Thread(target=lambda: (failed.wait(), time.sleep(0.2), session.cancel()), daemon=True).start()
+        started = time.monotonic()
+        record = session.run([])
+    assert time.monotonic() - started < 10
+    assert record["status"] == "cancelled"
+    assert record["steps"]["fan"]["document"]["summary"]["cancelled"] == 1
+
+
+def test_more_than_forty_at_a_time_run_as_a_distributed_map(run_dag: DagRunner) -> None:
+    record = run_dag(
+        """
+        steps:
+          - {name: nest, run: outer, parallel: {items: [x, y], maxConcurrent: 41}}
+          - {name: list, command: seq 60, output: L}
+          - {name: fan, run: child, parallel: {items: '${L}', maxConcurrent: 60}, output: R}
+        ---
+        name: child
+        steps:
+          - {name: work, command: 'test $1 != 7 && echo "did $1"', output: O, continueOn: {exitCode: 9}}
+        ---
+        name: outer
+        steps:
+          - {name: inner, run: child, params: '1'}
+        """
+    )
+    step = record["steps"]["fan"]
+    assert step["document"]["summary"] == {"total": 60, "succeeded": 59, "failed": 1, "cancelled": 0, "skipped": 0}
+    assert [row["parameters"] for row in step["document"]["results"]] == [str(number) for number in range(1, 61)]
+    assert step["document"]["results"][6]["error"] == "step work: exit code 1"
+    assert record["steps"]["nest"]["document"]["summary"]["succeeded"] == 2

@@ -151,7 +151,7 @@ def test_a_map_of_a_thousand_items_one_at_a_time_does_not_run_out_of_stack(aws: 
 
 def test_everything_is_as_before_afterwards() -> None:
     def observed() -> tuple[Any, ...]:
-        replaced = [(owner, name) for owner, name, _ in moto_overrides._replacements({})]
+        replaced = [(owner, name) for owner, name, _ in moto_overrides._replacements({}, time.sleep)]
         values = [vars(owner).get(name) for owner, name in replaced]
         return dict(os.environ), sys.getrecursionlimit(), values
 
@@ -188,6 +188,12 @@ def test_moto_still_starts_threads_and_copies_deeply() -> None:
     assert execute_state.Thread is threading.Thread
     assert program.threading is threading
     assert states.copy is copy
+
+
+def test_moto_still_sleeps_between_tries() -> None:
+    from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+
+    assert retrier_decl.time is time
 
 
 def test_the_stand_in_for_batch_has_the_names_that_moto_reads() -> None:

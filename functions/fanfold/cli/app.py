@@ -46,7 +46,7 @@ def start(
     ] = False,
     home: Annotated[
         Path | None,
-        typer.Option(help="Where runs leave records and logs [default: $FANFOLD_HOME].", show_default=False),
+        typer.Option(help="Where runs leave records and logs; else $FANFOLD_HOME.", show_default=False),
     ] = None,
 ) -> None:
     """Run a DAG file on this machine and wait for its end: exit code 0 success, 1 the run failed, 2 wrong input."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,16 @@ _POLL_SECONDS = 0.005
 
 
 @contextmanager
-def embedded_aws(functions: Mapping[str, Function]) -> Iterator[None]:
+def embedded_aws(functions: Mapping[str, Function], sleep: Callable[[float], object] = time.sleep) -> Iterator[None]:
     """Bring it up and take it down again; state machines and S3 notifications reach `functions` by their names.
 
-    Inside, boto3 clients with default settings reach it and nothing else. The environment, and every override of
-    moto, are restored at the end.
+    `sleep` passes the seconds between two tries of a state. Inside, boto3 clients with default settings reach it and
+    nothing else. The environment, and every override of moto, are restored at the end.
     """
     from moto import mock_aws
 
     environment = dict(os.environ)
-    with _quiet("moto", "botocore"), overrides(functions):
+    with _quiet("moto", "botocore"), overrides(functions, sleep):
         os.environ["AWS_DEFAULT_REGION"] = REGION
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"):
             os.environ.pop(name, None)

@@ -29,6 +29,7 @@ if _stands_in:
     sys.modules["moto.batch.utils"].JobStatus = SimpleNamespace(SUCCEEDED="SUCCEEDED", FAILED="FAILED")  # type: ignore[attr-defined]
 
 from moto.stepfunctions.parser.asl.component.common.path import result_path
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.program import program
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor import (
@@ -70,16 +71,18 @@ class _LocalContext:
 
 
 @contextmanager
-def overrides(functions: Mapping[str, Function]) -> Iterator[None]:
-    """All overrides, for as long as the context lasts."""
+def overrides(functions: Mapping[str, Function], sleep: Callable[[float], object]) -> Iterator[None]:
+    """All overrides, for as long as the context lasts; `sleep` passes the time between two tries of a state."""
     with ExitStack() as stack:
-        for owner, name, replacement in _replacements(functions):
+        for owner, name, replacement in _replacements(functions, sleep):
             _replace(stack, owner, name, replacement)
         stack.enter_context(_recursion())
         yield
 
 
-def _replacements(functions: Mapping[str, Function]) -> Iterator[tuple[Any, str, Any]]:
+def _replacements(
+    functions: Mapping[str, Function], sleep: Callable[[float], object]
+) -> Iterator[tuple[Any, str, Any]]:
     """(module or class, name, what stands in for it), each with the reason."""
     yield notifications, "_invoke_awslambda", _notify(functions)
     yield lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)
@@ -104,6 +107,8 @@ def _replacements(functions: Mapping[str, Function]) -> Iterator[tuple[Any, str,
     # A retried task keeps its old token, whose endpoint is closed, and so times out at once.
     callback = state_task_service_callback.StateTaskServiceCallback
     yield callback, "_eval_execution", _with_new_token(callback._eval_execution)
+    # The time until a retry is slept through, also when the run is stopped meanwhile.
+    yield retrier_decl, "time", SimpleNamespace(sleep=sleep)
     # moto looks every half second whether a nested execution has ended.
     yield state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", SYNC_POLL_SECONDS
     # moto asks boto for the regions of every service and partition; there is one here.

@@ -71,7 +71,7 @@ class Session:
             "fanfold-reducer": partial(self._call, reducer.handle, "run"),
             "fanfold-runner": partial(self._call, runner.handle, "run"),
         }
-        self._resources.enter_context(embedded_aws(functions))
+        self._resources.enter_context(embedded_aws(functions, self._cancellation.wait))
         import boto3
 
         self._s3 = boto3.client("s3")
