@@ -93,6 +93,10 @@ class _Compiler:
         stages = cut(self._dag)
         taken = {step.name for step in self._dag.steps if step.calls_child}
         chain: dict[str, Definition] = {}
+        if self._dag.delay_sec is not None:
+            name = _unique("delay", taken)
+            taken.add(name)
+            chain[name] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
         for place, stage in enumerate(stages):
             first, last = place == 0, place == len(stages) - 1
             for name, state in self._states(stage, begin=first, final=last):
@@ -257,9 +261,15 @@ def _retries(retry: RetryPolicy | None) -> list[Definition]:
             "ErrorEquals": ["States.ALL"] if any_code else [f"ExitCode{code}" for code in retry.exit_codes],
             "IntervalSeconds": max(1, math.ceil(retry.interval_sec)),
             "MaxAttempts": retry.limit,
-            "BackoffRate": 1,
+            "BackoffRate": retry.backoff,
+            **({} if retry.max_interval_sec is None else {"MaxDelaySeconds": _max_delay(retry)}),
         }
     ]
+
+
+def _max_delay(retry: RetryPolicy) -> int:
+    """``MaxDelaySeconds``, which must be greater than ``IntervalSeconds``."""
+    return max(math.ceil(retry.max_interval_sec or 0), math.ceil(retry.interval_sec) + 1, 2)
 
 
 def _needs_shell(step: Step) -> bool:
@@ -270,7 +280,8 @@ def _needs_shell(step: Step) -> bool:
 
 
 def _begin_needs_shell(dag: Dag) -> bool:
-    return _any_shell([*_templates(dag.params), *_templates(dag.env)], dag.preconditions)
+    texts = [*_templates(dag.params), *_templates(dag.env)]
+    return bool(dag.dotenv) or _any_shell(texts, dag.preconditions)
 
 
 def _templates(arguments: tuple[Argument, ...]) -> list[str]:

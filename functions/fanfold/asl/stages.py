@@ -17,7 +17,7 @@ class Segment:
     def name(self) -> str:
         """The name of its state."""
         if not self.steps:
-            return "end"
+            return "handlers"
         first, last = self.steps[0].name, self.steps[-1].name
         return first if first == last else f"{first} … {last}"
 
@@ -35,8 +35,8 @@ Stage = Segment | FanOut
 def cut(dag: Dag) -> tuple[Stage, ...]:
     """The stages of `dag`, one after the other: every step stands behind all that it depends on.
 
-    Shell steps go as early as they can, so that they gather into few segments. With handlers to run, the last stage is
-    a segment, since only the runner has a shell.
+    Shell steps go as early as they can, so that they gather into few segments. Where handlers are to run, the first or
+    last stage is a segment, if need be one without steps, since only the runner has a shell.
     """
     stages: list[Stage] = []
     placed: set[str] = set()
@@ -51,9 +51,15 @@ def cut(dag: Dag) -> tuple[Stage, ...]:
             stages.append(FanOut(shells[0]))
         placed |= {step.name for step in shells}
         waiting = [step for step in waiting if step.name not in placed]
-    if not stages or (dag.handlers and isinstance(stages[-1], FanOut)):
+    if not stages or (_has_closing_handlers(dag) and isinstance(stages[-1], FanOut)):
         stages.append(Segment(()))
+    if "onInit" in dag.handlers and isinstance(stages[0], FanOut):
+        stages.insert(0, Segment(()))
     return tuple(stages)
+
+
+def _has_closing_handlers(dag: Dag) -> bool:
+    return bool(dag.handlers.keys() - {"onInit"})
 
 
 def _ready_shells(waiting: list[Step], placed: set[str]) -> list[Step]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fanfold.dag.diagnostics import Problems
+from fanfold.dag.diagnostics import Problems, nearest
 from fanfold.dag.fields import Fields, read_text
 from fanfold.dag.forms import (
     read_concurrency,
@@ -16,6 +16,7 @@ from fanfold.dag.forms import (
     read_parallel,
     read_params,
     read_preconditions,
+    read_repeat,
     read_retry,
 )
 from fanfold.dag.model import Dag, HandlerName, Place, Step
@@ -26,12 +27,12 @@ MAX_NAME = 64
 
 _DAG_KEYS = {
     "name", "description", "group", "tags", "type", "params", "env", "schedule", "preconditions", "precondition",
-    "steps", "handlerOn", "timeoutSec",
+    "steps", "handlerOn", "timeoutSec", "delaySec", "dotenv", "maxActiveSteps", "histRetentionDays",
 }  # fmt: skip
 _STEP_KEYS = {
     "name", "id", "description", "command", "script", "shell", "dir", "output", "stdout", "stderr", "depends", "run",
     "params", "parallel", "maxConcurrent", "preconditions", "precondition", "continueOn", "retryPolicy", "timeoutSec",
-    "env",
+    "env", "repeatPolicy", "signalOnStop",
 }  # fmt: skip
 _NO_MAIL = "use the stack's alarms, or a command in 'handlerOn'"
 _NO_EXECUTOR = "write the call as a 'command' (docker, ssh, curl, jq …) or put it into a child DAG"
@@ -40,21 +41,19 @@ _UNSUPPORTED_IN_DAG = {
     "mailOn": _NO_MAIL, "mailOnError": _NO_MAIL, "smtp": _NO_MAIL, "errorMail": _NO_MAIL, "infoMail": _NO_MAIL,
     "waitMail": _NO_MAIL, "container": _NO_EXECUTOR, "ssh": _NO_EXECUTOR, "otel": "use the stack's tracing",
     "queue": "use 'maxConcurrent' on the parallel step", "skipIfSuccessful": "write a precondition",
-    "maxActiveRuns": _NOT_YET, "maxActiveSteps": _NOT_YET, "dotenv": "list the variables in 'env'",
-    "delaySec": "add a first step with 'command: sleep N'", "delay": "add a first step with 'command: sleep N'",
-    "restartWaitSec": _NOT_YET, "histRetentionDays": _NOT_YET, "logDir": "set FANFOLD_HOME",
+    "maxActiveRuns": "let a first step take a lock, or schedule the DAG so that runs do not meet",
+    "delay": "use 'delaySec'", "restartWaitSec": _NOT_YET, "logDir": "set FANFOLD_HOME",
     "maxCleanUpTimeSec": _NOT_YET, "x-fanfold": _NOT_YET, "secrets": "list the variables in 'env'",
     "runConfig": _NOT_YET, "workerSelector": _NOT_YET, "workingDir": "use 'dir' at the step", "defaults": _NOT_YET,
 }  # fmt: skip
 _UNSUPPORTED_IN_STEP = {
     "executor": _NO_EXECUTOR, "container": _NO_EXECUTOR, "type": _NO_EXECUTOR, "config": _NO_EXECUTOR,
-    "mailOnError": _NO_MAIL, "signalOnStop": "a stopped step gets SIGTERM, then SIGKILL",
-    "repeatPolicy": "loop within the command", "call": "use 'run'", "approval": _NOT_YET,
+    "mailOnError": _NO_MAIL, "call": "use 'run'", "approval": _NOT_YET,
     "workingDir": "use 'dir'", "outputs": "use 'output'", "x-fanfold": _NOT_YET, "workerSelector": _NOT_YET,
     "parallelism": "use 'maxConcurrent'",
 }  # fmt: skip
 _HANDLERS: dict[str, HandlerName] = {
-    "success": "onSuccess", "failure": "onFailure", "cancel": "onCancel", "exit": "onExit",
+    "init": "onInit", "success": "onSuccess", "failure": "onFailure", "cancel": "onCancel", "exit": "onExit",
 }  # fmt: skip
 _STEP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _OUTPUT = re.compile(r"\$?\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
@@ -95,6 +94,10 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
         preconditions=read_preconditions(preconditions, problems) if preconditions is not None else (),
         handlers=_handlers(fields, problems),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
+        delay_sec=fields.number("delaySec", least=0.001, whole=False),
+        dotenv=fields.texts("dotenv"),
+        max_active_steps=_whole(fields, "maxActiveSteps"),
+        retention_days=_whole(fields, "histRetentionDays"),
     )
     return ReadDag(dag, places)
 
@@ -104,6 +107,11 @@ def _type(fields: Fields, problems: Problems) -> Literal["chain", "graph"]:
     if text not in (None, "chain", "graph"):
         problems.add(fields.place_of("type"), f"'type' is {text!r}", "give chain (the default) or graph")
     return "graph" if text == "graph" else "chain"
+
+
+def _whole(fields: Fields, key: str) -> int | None:
+    value = fields.number(key, least=1, whole=True)
+    return None if value is None else int(value)
 
 
 def _schedule(fields: Fields, problems: Problems) -> tuple[str, ...]:
@@ -191,9 +199,9 @@ def _step(
         parallel=parallel,
         preconditions=read_preconditions(preconditions, problems) if preconditions is not None else (),
         continue_on=read_continue_on(_below(fields, "continueOn", _CONTINUE_ON, "continueOn: {failure: true}")),
-        retry=read_retry(
-            _below(fields, "retryPolicy", _RETRY, "retryPolicy: {limit: 3, intervalSec: 10}", _NO_BACKOFF)
-        ),
+        retry=read_retry(_below(fields, "retryPolicy", _RETRY, "retryPolicy: {limit: 3, intervalSec: 10}")),
+        repeat=read_repeat(_below(fields, "repeatPolicy", _REPEAT, "repeatPolicy: {repeat: until, limit: 9}")),
+        stop_signal=_signal(fields, problems),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
         env=fields.optional("env", lambda item: read_env(item, problems)) or (),
     )
@@ -202,8 +210,9 @@ def _step(
 
 
 _CONTINUE_ON = {"failure", "skipped", "exitCode", "output", "markSuccess"}
-_RETRY = {"limit", "intervalSec", "exitCode"}
-_NO_BACKOFF = dict.fromkeys(("backoff", "maxIntervalSec"), _NOT_YET)
+_RETRY = {"limit", "intervalSec", "exitCode", "backoff", "maxIntervalSec"}
+_REPEAT = {"repeat", "limit", "intervalSec", "exitCode", "condition", "expected"}
+_SIGNALS = {"SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM", "SIGUSR1", "SIGUSR2"}
 
 
 def _below(
@@ -236,7 +245,7 @@ def _check_shape(step: Step, fields: Fields, problems: Problems) -> None:
             if fields.node_of(key) is not None:
                 problems.add(fields.place_of(key), f"{key!r} without 'run'", hint)
     else:
-        for key in ("shell", "dir", "stdout", "stderr"):
+        for key in ("shell", "dir", "stdout", "stderr", "repeatPolicy", "signalOnStop", "script"):
             if fields.node_of(key) is not None:
                 hint = "set it at the steps of the child DAG"
                 problems.add(fields.place_of(key), f"{key!r} does nothing at a step with 'run'", hint)
@@ -258,10 +267,25 @@ def _id(fields: Fields, problems: Problems) -> str | None:
     return text
 
 
+def _signal(fields: Fields, problems: Problems) -> str | None:
+    text = fields.text("signalOnStop")
+    if text is not None and text not in _SIGNALS:
+        hint = nearest(text, _SIGNALS) or f"one of {', '.join(sorted(_SIGNALS))}"
+        problems.add(fields.place_of("signalOnStop"), f"{text!r} is no signal that can end a step", hint)
+        return None
+    return text
+
+
 def _output(fields: Fields, problems: Problems) -> str | None:
     node = fields.node_of("output")
     if node is None:
         return None
+    if isinstance(node, Mapping):
+        inner = Fields(node, "'output'", {"name"}, problems, dict.fromkeys(("key", "omit"), _NOT_YET))
+        node = inner.node_of("name")
+        if node is None:
+            problems.add(fields.place_of("output"), "'output' has no 'name'", "add name: RESULT")
+            return None
     text = read_text(node, "output", problems, "give the name of one variable: output: RESULT")
     match = _OUTPUT.fullmatch(text or "")
     if text is not None and not match:
@@ -274,9 +298,7 @@ def _handlers(fields: Fields, problems: Problems) -> dict[HandlerName, Step]:
     node = fields.child("handlerOn", "such as handlerOn: {failure: {command: echo failed}}")
     if node is None:
         return {}
-    known = _below(
-        fields, "handlerOn", set(_HANDLERS), "", {"init": _NOT_YET, "wait": _NOT_YET, "abort": "use 'cancel'"}
-    )
+    known = _below(fields, "handlerOn", set(_HANDLERS), "", {"wait": _NOT_YET, "abort": "use 'cancel'"})
     assert known is not None
     handlers: dict[HandlerName, Step] = {}
     for key, name in _HANDLERS.items():

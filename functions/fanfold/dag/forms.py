@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from fanfold.dag.diagnostics import Problems
 from fanfold.dag.fields import Fields, read_text
@@ -14,6 +15,7 @@ from fanfold.dag.model import (
     Parallel,
     Place,
     Precondition,
+    RepeatPolicy,
     RetryPolicy,
 )
 from fanfold.dag.params import split_arguments
@@ -85,16 +87,14 @@ def read_preconditions(node: Node, problems: Problems) -> tuple[Precondition, ..
     found: list[Precondition] = []
     for item in node.items if isinstance(node, Sequence) else [node]:
         if isinstance(item, Mapping):
-            fields = Fields(
-                item, "a precondition", {"condition", "expected"}, problems,
-                {"negate": "write the opposite condition: a command with '!', or another 'expected'"},
-            )  # fmt: skip
+            fields = Fields(item, "a precondition", {"condition", "expected", "negate"}, problems)
+            negate = fields.flag("negate")
             condition, expected = fields.text("condition"), fields.text("expected")
             if condition is None:
                 problems.add(item.place, "the precondition has no 'condition'", "add 'condition:'")
                 continue
         else:
-            condition, expected = read_text(item, "preconditions", problems), None
+            condition, expected, negate = read_text(item, "preconditions", problems), None, False
         if condition is None:
             continue
         if expected is not None and expected.startswith("re:"):
@@ -103,7 +103,7 @@ def read_preconditions(node: Node, problems: Problems) -> tuple[Precondition, ..
             except re.error as error:
                 problems.add(item.place, f"the regular expression {expected[3:]!r} is not valid: {error}", "mend it")
                 continue
-        found.append(Precondition(condition, expected, item.place))
+        found.append(Precondition(condition, expected, item.place, negate))
     return tuple(found)
 
 
@@ -173,5 +173,43 @@ def read_retry(fields: Fields | None) -> RetryPolicy | None:
     if limit is None and fields.node_of("limit") is None:
         fields.problems.add(fields.node.place, "'retryPolicy' has no 'limit'", "add how many further tries: limit: 3")
     return RetryPolicy(
-        int(limit or 0), fields.number("intervalSec", least=0, whole=False) or 0, fields.integers("exitCode")
+        limit=int(limit or 0),
+        interval_sec=fields.number("intervalSec", least=0, whole=False) or 0,
+        exit_codes=fields.integers("exitCode"),
+        backoff=_backoff(fields),
+        max_interval_sec=fields.number("maxIntervalSec", least=0.001, whole=False),
     )
+
+
+def _backoff(fields: Fields) -> float:
+    """``backoff``: a factor, or true for 2."""
+    node = fields.node_of("backoff")
+    if isinstance(node, Scalar) and isinstance(node.value, bool):
+        return 2 if node.value else 1
+    return fields.number("backoff", least=1, whole=False) or 1
+
+
+def read_repeat(fields: Fields | None) -> RepeatPolicy | None:
+    """``repeatPolicy``."""
+    if fields is None:
+        return None
+    node = fields.node_of("repeat")
+    word = node.value if isinstance(node, Scalar) else None
+    modes: dict[object, Literal["while", "until", "always"]] = {"while": "while", "until": "until", True: "always"}
+    conditions = fields.node_of("condition")
+    codes = fields.integers("exitCode")
+    if word is False:
+        return None
+    if word not in modes and (word is not None or not (conditions or codes)):
+        fields.problems.add(fields.place_of("repeat"), "'repeat' says when to run again", "give while, until or true")
+        return None
+    limit = fields.number("limit", least=1, whole=True)
+    mode = modes.get(word, "while")
+    if mode == "always" and (conditions is not None or codes):
+        mode = "while"
+    condition = None
+    if conditions is not None:
+        text, expected = fields.text("condition"), fields.text("expected")
+        condition = Precondition(text or "", expected, conditions.place)
+    interval = fields.number("intervalSec", least=0, whole=False) or 0
+    return RepeatPolicy(mode, interval, None if limit is None else int(limit), condition, codes)

@@ -51,6 +51,8 @@ class Precondition:
     condition: str
     expected: str | None
     place: Place
+    negate: bool = False
+    """Whether it is met when the condition is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,30 @@ class RetryPolicy:
 
     limit: int
     interval_sec: float = 0
+    exit_codes: tuple[int, ...] = ()
+    backoff: float = 1
+    """What each interval is multiplied with to give the next."""
+    max_interval_sec: float | None = None
+
+    def interval(self, tries: int) -> float:
+        """Seconds to wait after the try with this number, from 1."""
+        seconds = self.interval_sec * self.backoff ** (tries - 1)
+        return seconds if self.max_interval_sec is None else min(seconds, self.max_interval_sec)
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatPolicy:
+    """``repeatPolicy``: run a step again after it ended, ``while`` or ``until`` its condition holds.
+
+    The condition is `condition` (a command, or a value against its ``expected``), else `exit_codes`, else for ``while``
+    that the step succeeded, and for ``until`` the same.
+    """
+
+    mode: Literal["while", "until", "always"]
+    interval_sec: float = 0
+    limit: int | None = None
+    """Runs in all at most."""
+    condition: Precondition | None = None
     exit_codes: tuple[int, ...] = ()
 
 
@@ -107,6 +133,9 @@ class Step:
     preconditions: tuple[Precondition, ...] = ()
     continue_on: ContinueOn = ContinueOn()
     retry: RetryPolicy | None = None
+    repeat: RepeatPolicy | None = None
+    stop_signal: str | None = None
+    """The signal that ends the step when the run is stopped, such as SIGINT."""
     timeout_sec: float | None = None
     env: tuple[Argument, ...] = ()
 
@@ -116,7 +145,7 @@ class Step:
         return self.run is not None
 
 
-HandlerName = Literal["onSuccess", "onFailure", "onCancel", "onExit"]
+HandlerName = Literal["onInit", "onSuccess", "onFailure", "onCancel", "onExit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +166,14 @@ class Dag:
     handlers: Mapping[HandlerName, Step] = field(default_factory=dict)
     """By `HandlerName`."""
     timeout_sec: float | None = None
+    delay_sec: float | None = None
+    """How long a run waits before its first step."""
+    dotenv: tuple[str, ...] = ()
+    """Files of ``NAME=value`` lines, read after ``env``."""
+    max_active_steps: int | None = None
+    """Shell steps that run at a time."""
+    retention_days: int | None = None
+    """Days that the records and logs of a run are kept."""
 
     @property
     def is_leaf(self) -> bool:

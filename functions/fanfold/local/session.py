@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +50,15 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "fanfold"
 
 
+def remove_old_runs(folder: Path, dag: str, days: int) -> None:
+    """Remove the folders of this DAG's runs that ended more than `days` days ago (``histRetentionDays``)."""
+    oldest = time.time() - days * 24 * 3600
+    for path in folder.glob("*/record.json"):
+        with suppress(OSError, ValueError):
+            if path.stat().st_mtime < oldest and json.loads(path.read_text("utf-8"))["dag"] == dag:
+                shutil.rmtree(path.parent)
+
+
 class Session:
     """See the module. A context manager; one session runs one file once."""
 
@@ -58,6 +69,7 @@ class Session:
         self._cancellation = Cancellation()
         self._resources = ExitStack()
         self._machine_arn = ""
+        self._retention_days: int | None = None
         self.run_id = str(uuid.uuid4())
         self.log_folder = self._home / "runs" / self.run_id
 
@@ -124,7 +136,7 @@ class Session:
             uploads[path] = target.read_bytes()
             return uploads[path]
 
-        read_dag_file(self._file.name, fetch)
+        self._retention_days = read_dag_file(self._file.name, fetch).root.retention_days
         root = uploads.pop(self._file.name)
         for path, data in [*uploads.items(), (self._file.name, root)]:
             self._s3.put_object(Bucket=DAG_BUCKET, Key=parser.DAG_PREFIX + path, Body=data)
@@ -155,6 +167,8 @@ class Session:
             cause = f"{ended.get('error', ended['status'])}: {ended.get('cause', 'the execution left no result')}"
             record = {"dag": self._file.stem, "run": self.run_id, "status": "failed", "error": cause, "steps": {}}
         (self.log_folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
+        if self._retention_days is not None:
+            remove_old_runs(self._home / "runs", record["dag"], self._retention_days)
         return record
 
     def cancel(self) -> None:

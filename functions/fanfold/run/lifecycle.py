@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+from dotenv import dotenv_values
 
 from fanfold.dag.model import Dag, HandlerName, Json, RetryPolicy, Step
 from fanfold.dag.params import Parameters, bind
@@ -50,9 +53,12 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
     context.logs.note(f"DAG {dag.name}: run {run.id} started")
     try:
         _bind(context, given)
+        _read_dotenv(context)
         unmet = check_preconditions(context.variables(""), dag.preconditions)
         if unmet is not None:
             scope.status, scope.error = "cancelled", unmet
+        elif "onInit" in dag.handlers:
+            _run_init(context, dag.handlers["onInit"])
     except (ExpansionFault, ShellFault) as fault:
         scope.status, scope.error = "failed", str(fault)
     return context
@@ -96,6 +102,25 @@ def _bind(context: RunContext, given: Parameters) -> None:
     tell(context.variables(""), [place for place, argument in enumerate(dag.params) if argument in late])
 
 
+def _read_dotenv(context: RunContext) -> None:
+    """Read the files of ``dotenv``, later ones over earlier; one that is not there is left out, as in Dagu."""
+    for template in context.dag.dotenv:
+        path = context.folder / Path(context.variables("").expand(template)).expanduser()
+        if not path.is_file():
+            context.logs.note(f"dotenv: there is no {path}")
+            continue
+        values = dotenv_values(path, interpolate=False, encoding="utf-8")
+        context.scope.env.update({name: value for name, value in values.items() if value is not None})
+
+
+def _run_init(context: RunContext, handler: Step) -> None:
+    """Run ``handlerOn.init``; where it fails no step starts."""
+    outcome = run_step(context, handler)
+    context.scope.record("onInit", outcome, handler.output)
+    if outcome.status != "success":
+        context.scope.status, context.scope.error = "failed", f"handler onInit: {outcome.error}"
+
+
 def finish(context: RunContext) -> dict[str, Any]:
     """End a run: handlers, the outcome in the store, what the definition's last state gives back.
 
@@ -107,7 +132,7 @@ def finish(context: RunContext) -> dict[str, Any]:
         scope.steps.setdefault(step.name, StepOutcome("not_started", goes_on=False))
     ended = scope.status
     status, error = _status(context)
-    if ended is None:
+    if ended != "cancelled":
         status, error = _run_handlers(context, status, error)
     seconds = time.time() - scope.started
     context.logs.note(f"DAG {dag.name}: {status}" + (f", {error}" if error else ""))

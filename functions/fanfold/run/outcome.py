@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from fanfold.dag.model import Dag, HandlerName, RetryPolicy, Step
+from fanfold.dag.model import Dag, HandlerName, RepeatPolicy, RetryPolicy, Step
 from fanfold.run.scope import Status, StepOutcome
 
 HANDLER_OF_STATUS: dict[str, HandlerName] = {
@@ -62,6 +62,17 @@ def _matches(pattern: str, text: str) -> bool:
     if pattern.startswith("re:"):
         return re.search(pattern[3:], text) is not None
     return pattern in text
+
+
+def runs_again(policy: RepeatPolicy | None, runs: int, exit_code: int | None, holds: bool | None) -> bool:
+    """Whether a step that has run `runs` times is run again; `holds`: what its repeat condition says, if it has one."""
+    if policy is None or (policy.limit is not None and runs >= policy.limit):
+        return False
+    if policy.mode == "always":
+        return exit_code == 0
+    if holds is None:
+        holds = exit_code in policy.exit_codes if policy.exit_codes else exit_code == 0
+    return holds if policy.mode == "while" else not holds
 
 
 def meets(value: str, expected: str) -> bool:

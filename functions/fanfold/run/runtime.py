@@ -29,7 +29,8 @@ class Cancellation:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._processes: dict[subprocess.Popen[bytes], int] = {}
+        """The processes that run, each with the signal that ends it."""
 
     @property
     def requested(self) -> bool:
@@ -44,28 +45,28 @@ class Cancellation:
         """Stop: no step starts any more, and the process groups of those that run are ended."""
         self._event.set()
         with self._lock:
-            running = list(self._processes)
-        for process in running:
-            signal_group(process, signal.SIGTERM)
+            running = dict(self._processes)
+        for process, number in running.items():
+            signal_group(process, number)
         if running:
-            threading.Thread(target=self._kill_later, args=(running,), daemon=True).start()
+            threading.Thread(target=self._kill_later, args=(list(running),), daemon=True).start()
 
     def _kill_later(self, processes: list[subprocess.Popen[bytes]]) -> None:
         time.sleep(self.GRACE_SECONDS)
         for process in processes:
             signal_group(process, signal.SIGKILL)
 
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
-        """End `process` when the run is stopped."""
+    def watch(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+        """End `process` with this signal when the run is stopped."""
         with self._lock:
-            self._processes.add(process)
+            self._processes[process] = number
         if self.requested:
-            signal_group(process, signal.SIGTERM)
+            signal_group(process, number)
 
     def forget(self, process: subprocess.Popen[bytes]) -> None:
         """`process` has ended."""
         with self._lock:
-            self._processes.discard(process)
+            self._processes.pop(process, None)
 
 
 def signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -21,7 +21,9 @@ def run_segment(context: RunContext, names: Sequence[str]) -> None:
             _finish(context, step, _settle(context, step) or run_step(context, step))
         return
     running: dict[Future[StepOutcome], Step] = {}
-    with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="step") as pool:
+    with ThreadPoolExecutor(
+        max_workers=context.dag.max_active_steps or max(1, len(waiting)), thread_name_prefix="step"
+    ) as pool:
         while waiting or running:
             for step in [step for step in waiting if set(step.depends) <= context.scope.steps.keys()]:
                 waiting.remove(step)

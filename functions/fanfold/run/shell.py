@@ -80,6 +80,7 @@ def run_process(
     stderr: IO[bytes],
     cancellation: Cancellation,
     timeout: float | None = None,
+    stop_signal: str | None = None,
 ) -> Finished:
     """Run `text` by the program `words`, its output going to the open files `stdout` and `stderr`.
 
@@ -102,7 +103,7 @@ def run_process(
             raise ShellFault(f"no such file or folder: {fault.filename}") from fault
         except (OSError, ValueError) as fault:
             raise ShellFault(f"{words[0]} cannot be started: {fault}") from fault
-        cancellation.watch(process)
+        cancellation.watch(process, signal.Signals[stop_signal or "SIGTERM"])
         try:
             return _wait(process, timeout, cancellation)
         finally:

@@ -14,7 +14,7 @@ from typing import IO
 from fanfold.dag.model import Dag, Precondition, Step
 from fanfold.run.events import RunEvent
 from fanfold.run.logs import RunLogs, tail
-from fanfold.run.outcome import judge_failure, meets, should_retry, skipped
+from fanfold.run.outcome import judge_failure, meets, runs_again, should_retry, skipped
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import Scope, StepOutcome
 from fanfold.run.shell import Finished, ShellFault, is_posix_shell, run_process, shell_words
@@ -157,15 +157,21 @@ class Streams:
 def check_preconditions(variables: Variables, preconditions: tuple[Precondition, ...]) -> str | None:
     """None when all are met, else the reason of the first that is not."""
     for precondition in preconditions:
-        if precondition.expected is None:
-            if not variables.check_condition(precondition.condition):
-                return f"precondition not met: {precondition.condition}"
-            continue
-        value = variables.expand(precondition.condition)
-        expected = variables.expand(precondition.expected)
-        if not meets(value, expected):
-            return f"precondition not met: {precondition.condition} is {value!r}, expected {expected!r}"
+        if _holds(variables, precondition) == precondition.negate:
+            condition = precondition.condition
+            if precondition.expected is None:
+                return f"precondition not met: {condition}"
+            word = "not expected" if precondition.negate else "expected"
+            value = variables.expand(condition)
+            return f"precondition not met: {condition} is {value!r}, {word} {variables.expand(precondition.expected)!r}"
     return None
+
+
+def _holds(variables: Variables, condition: Precondition) -> bool:
+    """Whether a condition holds, ``negate`` aside."""
+    if condition.expected is None:
+        return variables.check_condition(condition.condition)
+    return meets(variables.expand(condition.condition), variables.expand(condition.expected))
 
 
 def _run_step(context: RunContext, step: Step, variables: Variables, streams: Streams) -> StepOutcome:
@@ -177,17 +183,36 @@ def _run_step(context: RunContext, step: Step, variables: Variables, streams: St
     unmet = check_preconditions(variables, step.preconditions)
     if unmet is not None:
         return skipped(step, unmet)
+    runs = 0
+    while True:
+        runs += 1
+        outcome, output = _try(context, step, variables, folder, streams)
+        holds = None
+        if step.repeat is not None and step.repeat.condition is not None:
+            variables.set(step.output or "", outcome.value if isinstance(outcome.value, str) else "")
+            holds = _holds(variables, step.repeat.condition)
+        if outcome.status == "cancelled" or not runs_again(step.repeat, runs, outcome.exit_code, holds):
+            break
+        context.logs.note(f"step {step.name}: run {runs} ended with exit code {outcome.exit_code}; again")
+        if context.runtime.cancellation.wait(step.repeat.interval_sec if step.repeat else 0):
+            break
+    return judge_failure(step, outcome, output) if outcome.status == "failed" else outcome
+
+
+def _try(
+    context: RunContext, step: Step, variables: Variables, folder: Path, streams: Streams
+) -> tuple[StepOutcome, str]:
+    """One run of the step with its retries, and what the last try wrote."""
     tries = 0
     while True:
         tries += 1
         outcome, output = _try_once(context, step, variables, folder, streams)
         if outcome.status != "failed" or not should_retry(step.retry, tries, outcome.exit_code):
-            break
-        interval = step.retry.interval_sec if step.retry else 0
+            return outcome, output
+        interval = step.retry.interval(tries) if step.retry else 0
         context.logs.note(f"step {step.name}: {outcome.error}; again in {interval:g} s")
         if context.runtime.cancellation.wait(interval):
-            break
-    return judge_failure(step, outcome, output) if outcome.status == "failed" else outcome
+            return outcome, output
 
 
 def _try_once(
@@ -203,6 +228,7 @@ def _try_once(
             words, ready, bindings, base_env=context.runtime.base_env, folder=folder,
             stdout=streams.stdout, stderr=streams.stderr,
             cancellation=context.runtime.cancellation, timeout=_seconds_left(context, step),
+            stop_signal=step.stop_signal,
         )  # fmt: skip
         if finished.exit_code != 0:
             break
