@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,15 @@ app = typer.Typer(
 )
 
 DagFile = Annotated[Path, typer.Argument(metavar="FILE", help="A DAG file (YAML).", show_default=False)]
+
+
+class Form(StrEnum):
+    """The forms of what ``validate`` found."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
 
 
 def _version(wanted: bool) -> None:
@@ -58,11 +68,12 @@ def start(
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DAG files (YAML).", show_default=False)],
+    form: Annotated[Form, typer.Option("--format", help="How to print what was found.")] = Form.TEXT,
 ) -> None:
-    """Check DAG files and show every problem with its place and what would be right."""
+    """Check DAG files and show every problem with its place and what would be right; warnings do not count."""
     from fanfold.cli.validate import validate_files
 
-    raise typer.Exit(validate_files(files))
+    raise typer.Exit(validate_files(files, form.value))
 
 
 @app.command("compile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -42,18 +43,22 @@ def read_from_disk(file: Path) -> DagSet:
 def show_problems(console: Console, file: Path, error: DagFileError) -> None:
     """Print every problem with its place, line and hint."""
     for problem in error.problems:
-        console.print(_as_text(problem, file), soft_wrap=True)
+        place = problem.place
+        path = file.parent / place.file
+        console.print(problem_text(replace(problem, place=replace(place, file=str(path))), "error"), soft_wrap=True)
     count = len(error.problems)
     console.print(Text(f"{count} problem{'s' if count > 1 else ''}; nothing was run or deployed", "bold"))
 
 
-def _as_text(problem: Problem, file: Path) -> Text:
-    place = problem.place
-    path = file.parent / place.file if str(file.parent) != "." else Path(place.file)
-    text = Text.assemble((f"{path}:{place.line}:{place.column}", "bold"), (": ", ""), (problem.message, "red"))
+def problem_text(problem: Problem, severity: str) -> Text:
+    """A problem in colour: place and message, the line with a mark below the column, the hint."""
+    place, style = problem.place, "red" if severity == "error" else "yellow"
+    text = Text.assemble((str(place), "bold"), (": ", ""), (problem.message, style))
+    if severity == "warning":
+        text.append(" (warning)", style)
     if problem.line_text:
         text.append(f"\n    {problem.line_text}\n    {' ' * (place.column - 1)}")
-        text.append("^", "red")
+        text.append("^", style)
     if problem.hint:
         text.append("\n  hint: ", "cyan").append(problem.hint)
     return text
