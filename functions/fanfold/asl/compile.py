@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from fanfold.asl.names import machine_name
-from fanfold.asl.stages import FanOut, Segment, Stage, cut
+from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, steps_of
 from fanfold.dag.expressions import template
 from fanfold.dag.model import Argument, Dag, DagSet, Precondition, RetryPolicy, Step
 
@@ -91,23 +93,13 @@ class _Compiler:
 
     def definition(self) -> Definition:
         stages = cut(self._dag)
-        taken = {step.name for step in self._dag.steps if step.calls_child}
+        names = _Names(step.name for step in self._dag.steps if step.calls_child)
         chain: dict[str, Definition] = {}
         if self._dag.delay_sec is not None:
-            name = _unique("delay", taken)
-            taken.add(name)
-            chain[name] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
-        for place, stage in enumerate(stages):
-            first, last = place == 0, place == len(stages) - 1
-            for name, state in self._states(stage, begin=first, final=last):
-                own = isinstance(stage, FanOut) and name == stage.step.name
-                unique = name if own else _unique(name, taken)
-                taken.add(unique)
-                chain[unique] = state
-        names = list(chain)
-        test, succeeded, failed = (_unique(name, taken) for name in ("succeeded?", "succeeded", "failed"))
-        for name, following in zip(names, [*names[1:], test], strict=True):
-            chain[name]["Next"] = following
+            chain[names.unique("delay")] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
+        chain |= self._chain(stages, names, {"begin": True, "execution.$": "$$.Execution.Name"}, {"final": True})
+        test, succeeded, failed = (names.unique(name) for name in ("succeeded?", "succeeded", "failed"))
+        _link(chain, test)
         endings: Definition = {
             test: {
                 "Type": "Choice",
@@ -118,32 +110,54 @@ class _Compiler:
             failed: {"Type": "Fail", "ErrorPath": "$.status", "CausePath": "$.error"},
         }
         comment = self._dag.description or f"DAG {self._dag.name}"
-        return {"Comment": comment, "StartAt": names[0], "States": chain | endings}
+        return {"Comment": comment, "StartAt": next(iter(chain)), "States": chain | endings}
 
-    def _states(self, stage: Stage, *, begin: bool, final: bool) -> list[tuple[str, Definition]]:
-        if isinstance(stage, Segment):
-            return [(stage.name, self._segment(stage, begin=begin, final=final))]
-        return self._fan_out(stage, begin=begin, final=final)
+    def _chain(
+        self, stages: Sequence[Stage], names: _Names, first: Definition, last: Definition
+    ) -> dict[str, Definition]:
+        """The states of stages that follow each other; the first and the last task are told so by these marks."""
+        chain: dict[str, Definition] = {}
+        for place, stage in enumerate(stages):
+            opening = first if place == 0 else {}
+            closing = last if place == len(stages) - 1 else {}
+            if isinstance(stage, Segment):
+                chain[names.unique(_segment_name(stage))] = self._segment(stage, opening | closing)
+            elif isinstance(stage, FanOut):
+                chain |= self._fan_out(stage.step, names, opening, closing)
+            else:
+                chain[names.unique("side by side")] = self._branches(stage, names)
+        return chain
 
-    def _segment(self, segment: Segment, *, begin: bool, final: bool) -> Definition:
+    def _branches(self, stage: Branches, names: _Names) -> Definition:
+        """Each branch gets the scope and gives back what its own steps added to it."""
+        count = len(stage.branches)
+        branches: list[Definition] = []
+        for branch in stage.branches:
+            ended = (*branch, Segment(())) if isinstance(branch[-1], Branches) else branch
+            added = {"branch": {"steps": [step.name for step in steps_of(branch)], "of": count}}
+            states = self._chain(ended, names, {}, added)
+            _link(states, None)
+            branches.append({"StartAt": next(iter(states)), "States": states})
+        return {"Type": "Parallel", "Branches": branches, "ResultPath": "$.branches"}
+
+    def _segment(self, segment: Segment, marks: Definition) -> Definition:
         payload = {
             "task": "segment",
             "dag": self._digest,
             "steps": [step.name for step in segment.steps],
             "scope.$": "$",
         }
-        return _task("Runner", payload | _marks(begin=begin, final=final))
+        return _task("Runner", payload | marks)
 
-    def _fan_out(self, stage: FanOut, *, begin: bool, final: bool) -> list[tuple[str, Definition]]:
-        step = stage.step
-        shell = _needs_shell(step) or (begin and _begin_needs_shell(self._dag))
+    def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
+        shell = _needs_shell(step) or ("begin" in opening and _begin_needs_shell(self._dag))
         plan = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
         fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
-        return [
-            (f"{step.name}.plan", _task("Runner" if shell else "Planner", plan | _marks(begin=begin, final=False))),
-            (step.name, self._map(step)),
-            (f"{step.name}.reduce", _task("Reducer", fold | _marks(begin=False, final=final))),
-        ]
+        return {
+            names.unique(f"{step.name}.plan"): _task("Runner" if shell else "Planner", plan | opening),
+            step.name: self._map(step),
+            names.unique(f"{step.name}.reduce"): _task("Reducer", fold | closing),
+        }
 
     def _map(self, step: Step) -> Definition:
         concurrency = step.parallel.max_concurrent if step.parallel else 1
@@ -209,12 +223,34 @@ class _Compiler:
         }
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    """A state's name, at most 80 characters, that no step and no other state has."""
-    name = name if len(name) <= MAX_STATE_NAME else f"{name[: MAX_STATE_NAME - 3]}…"
-    while name in taken:
-        name = f"{name[: MAX_STATE_NAME - 1]}'"
-    return name
+class _Names:
+    """The names of one machine's states, each used once; a fan-out's Map has the name of its step."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def unique(self, name: str) -> str:
+        """`name`, shortened to what a state's name may have, with a mark where it is taken."""
+        name = name if len(name) <= MAX_STATE_NAME else f"{name[: MAX_STATE_NAME - 3]}…"
+        while name in self._taken:
+            name = f"{name[: MAX_STATE_NAME - 1]}'"
+        self._taken.add(name)
+        return name
+
+
+def _link(chain: Definition, end: str | None) -> None:
+    """Let each state lead to the next, and the last to `end`, or let it be the end."""
+    names = list(chain)
+    for name, following in pairwise(names):
+        chain[name]["Next"] = following
+    chain[names[-1]] |= {"End": True} if end is None else {"Next": end}
+
+
+def _segment_name(segment: Segment) -> str:
+    if not segment.steps:
+        return "runner"
+    first, last = segment.steps[0].name, segment.steps[-1].name
+    return first if first == last else f"{first} … {last}"
 
 
 def _task(function: str, payload: Definition) -> Definition:
@@ -225,16 +261,6 @@ def _task(function: str, payload: Definition) -> Definition:
         "OutputPath": "$.Payload",
         "Retry": [dict(_SERVICE_FAULTS)],
     }
-
-
-def _marks(*, begin: bool, final: bool) -> Definition:
-    """What the first and the last task of a run are told."""
-    marks: Definition = {}
-    if begin:
-        marks |= {"begin": True, "execution.$": "$$.Execution.Name"}
-    if final:
-        marks["final"] = True
-    return marks
 
 
 def _retry_marks(retry: RetryPolicy | None) -> Definition:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from fanfold.asl.stages import Segment, cut
+from fanfold.asl.stages import Branches, Segment, Stage, cut, extra_waits
 from fanfold.dag.diagnostics import Problem
 from fanfold.dag.model import Dag, DagSet, Step
 
@@ -22,6 +22,7 @@ def lint(dag_set: DagSet) -> list[Problem]:
             *(_unread_outputs(dag) if key == "" else ()),
             *_lost_results(dag),
             *_shared_temporary_files(dag),
+            *_extra_waits(dag),
         )
     ]
     return sorted(found, key=lambda problem: (problem.place.file, problem.place.line, problem.place.column))
@@ -84,11 +85,28 @@ def _lost_results(dag: Dag) -> Iterator[Problem]:
             yield Problem(step.place, message, "add 'continueOn: {failure: true}' if the others' results still count")
 
 
+def _extra_waits(dag: Dag) -> Iterator[Problem]:
+    """Waits that no state machine of series and branches can do without."""
+    for step, awaited in extra_waits(dag):
+        message = f"{step!r} also waits for {awaited!r}, on which it does not depend"
+        hint = "this graph is not made of series and branches alone; it is cut where that adds the fewest waits"
+        yield Problem(dag.step(step).place, message, hint)
+
+
+def _segments(stages: Sequence[Stage]) -> Iterator[Segment]:
+    for stage in stages:
+        if isinstance(stage, Segment):
+            yield stage
+        elif isinstance(stage, Branches):
+            for branch in stage.branches:
+                yield from _segments(branch)
+
+
 def _shared_temporary_files(dag: Dag) -> Iterator[Problem]:
     """Files below ``/tmp`` that two segments name: on AWS each segment may run on another machine."""
     first_use: dict[str, tuple[int, Step]] = {}
-    for number, stage in enumerate(cut(dag)):
-        for step in stage.steps if isinstance(stage, Segment) else ():
+    for number, segment in enumerate(_segments(cut(dag))):
+        for step in segment.steps:
             for path in sorted(
                 {match[0] for text in (*step.command, step.script or "") for match in _TEMPORARY.finditer(text)}
             ):

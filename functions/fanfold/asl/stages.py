@@ -1,25 +1,23 @@
-"""A DAG cut into stages: stretches of shell steps (segments), and single steps that call a child DAG."""
+"""A DAG cut into stages, one after the other: segments of shell steps, calls of child DAGs, and branches side by side.
+
+Where steps depend on each other in series and in parallel only, the stages hold exactly the dependencies that the file
+names. Any other graph is cut where that adds the fewest waits; `extra_waits` names them (design, decision 7).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from fanfold.dag.model import Dag, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Shell steps that run in one task."""
+    """Shell steps that run in one task, scheduled by the runner as their ``depends`` allow."""
 
     steps: tuple[Step, ...]
-
-    @property
-    def name(self) -> str:
-        """The name of its state."""
-        if not self.steps:
-            return "handlers"
-        first, last = self.steps[0].name, self.steps[-1].name
-        return first if first == last else f"{first} … {last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,49 +27,168 @@ class FanOut:
     step: Step
 
 
-Stage = Segment | FanOut
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Stages that run side by side; at least one of them calls a child DAG."""
+
+    branches: tuple[tuple[Stage, ...], ...]
+
+
+Stage = Segment | FanOut | Branches
 
 
 def cut(dag: Dag) -> tuple[Stage, ...]:
-    """The stages of `dag`, one after the other: every step stands behind all that it depends on.
+    """The stages of `dag`, each behind all that its steps depend on.
 
-    Shell steps go as early as they can, so that they gather into few segments. Where handlers are to run, the first or
-    last stage is a segment, if need be one without steps, since only the runner has a shell.
+    The first and the last are no branches, and where handlers are to run they are segments, if need be ones without
+    steps, since only the runner has a shell.
     """
-    stages: list[Stage] = []
-    placed: set[str] = set()
-    waiting = list(dag.steps)
-    while waiting:
-        shells = _ready_shells(waiting, placed)
-        if shells:
-            stages.append(Segment(tuple(shells)))
-        else:
-            calls = [step for step in waiting if step.calls_child and set(step.depends) <= placed]
-            shells = calls[:1]
-            stages.append(FanOut(shells[0]))
-        placed |= {step.name for step in shells}
-        waiting = [step for step in waiting if step.name not in placed]
-    if not stages or (_has_closing_handlers(dag) and isinstance(stages[-1], FanOut)):
-        stages.append(Segment(()))
-    if "onInit" in dag.handlers and isinstance(stages[0], FanOut):
+    stages = _Cutter(dag).stages()
+    if not stages or isinstance(stages[0], Branches) or ("onInit" in dag.handlers and isinstance(stages[0], FanOut)):
         stages.insert(0, Segment(()))
+    closing = bool(dag.handlers.keys() - {"onInit"})
+    if isinstance(stages[-1], Branches) or (closing and isinstance(stages[-1], FanOut)):
+        stages.append(Segment(()))
     return tuple(stages)
 
 
-def _has_closing_handlers(dag: Dag) -> bool:
-    return bool(dag.handlers.keys() - {"onInit"})
+def extra_waits(dag: Dag) -> list[tuple[str, str]]:
+    """(step, the step that it waits for without depending on it), where no cut of the graph could avoid it."""
+    cutter = _Cutter(dag)
+    cutter.stages()
+    return cutter.extra_waits
 
 
-def _ready_shells(waiting: list[Step], placed: set[str]) -> list[Step]:
-    """The shell steps that depend on nothing but what is placed and each other, in an order that holds."""
-    chosen: list[Step] = []
-    reached = set(placed)
-    grew = True
-    while grew:
-        grew = False
-        for step in waiting:
-            if not step.calls_child and step.name not in reached and set(step.depends) <= reached:
-                chosen.append(step)
-                reached.add(step.name)
-                grew = True
-    return chosen
+def steps_of(stages: Sequence[Stage]) -> Iterator[Step]:
+    """Every step of the stages."""
+    for stage in stages:
+        if isinstance(stage, Segment):
+            yield from stage.steps
+        elif isinstance(stage, FanOut):
+            yield stage.step
+        else:
+            for branch in stage.branches:
+                yield from steps_of(branch)
+
+
+class _Cutter:
+    """Sets of steps as the bits of a number: bit *i* is the step at place *i*, every step behind its dependencies."""
+
+    def __init__(self, dag: Dag) -> None:
+        self._steps = _in_order(dag.steps)
+        places = {step.name: place for place, step in enumerate(self._steps)}
+        self._before = [sum(1 << places[name] for name in set(step.depends)) for step in self._steps]
+        self._ancestors: list[int] = []
+        for before in self._before:
+            self._ancestors.append(before | _union(self._ancestors[place] for place in _places(before)))
+        self._descendants = [
+            sum(1 << place for place in range(len(self._steps)) if self._ancestors[place] >> own & 1)
+            for own in range(len(self._steps))
+        ]
+        self.extra_waits: list[tuple[str, str]] = []
+
+    def stages(self) -> list[Stage]:
+        """The stages of all steps."""
+        return self._series((1 << len(self._steps)) - 1) if self._steps else []
+
+    def _series(self, members: int) -> list[Stage]:
+        steps = [self._steps[place] for place in _places(members)]
+        if not any(step.calls_child for step in steps):
+            return [Segment(tuple(steps))]
+        if len(steps) == 1:
+            return [FanOut(steps[0])]
+        components = self._components(members)
+        if len(components) > 1:
+            return [Branches(tuple(tuple(self._series(component)) for component in components))]
+        first = self._best_cut(members)
+        return _merged([*self._series(first), *self._series(members & ~first)])
+
+    def _components(self, members: int) -> list[int]:
+        """The parts of `members` that no dependency connects; those of shell steps alone are one part."""
+        parts: list[int] = []
+        shells = 0
+        waiting = members
+        while waiting:
+            part, grown = 0, waiting & -waiting
+            while grown != part:
+                part = grown
+                grown |= members & _union(self._ancestors[p] | self._descendants[p] for p in _places(part))
+            waiting &= ~part
+            if any(self._steps[place].calls_child for place in _places(part)):
+                parts.append(part)
+            else:
+                shells |= part
+        return [*parts, shells] if shells else parts
+
+    def _best_cut(self, members: int) -> int:
+        """The first part of `members`, such that the second waits for as little as can be that it need not wait for."""
+        candidates: set[int] = set()
+        for place in _places(members):
+            own = 1 << place
+            candidates |= {
+                self._ancestors[place] & members,
+                (self._ancestors[place] | own) & members,
+                members & ~self._descendants[place],
+                members & ~(self._descendants[place] | own),
+            }
+        closed = [c for c in candidates if 0 < c < members and self._is_closed(c, members)]
+        best = min(closed, key=lambda first: (self._cost(first, members), first.bit_count(), first))
+        self._note_waits(best, members)
+        return best
+
+    def _is_closed(self, part: int, members: int) -> bool:
+        """Whether `part` holds all that its steps depend on."""
+        return not members & ~part & _union(self._ancestors[place] for place in _places(part))
+
+    def _cost(self, first: int, members: int) -> int:
+        second = members & ~first
+        return sum((second & ~self._descendants[place]).bit_count() for place in _places(first))
+
+    def _note_waits(self, first: int, members: int) -> None:
+        """Name the waits that the cut adds, only between the last of the first part and the first of the second."""
+        second = members & ~first
+        last = [place for place in _places(first) if not self._descendants[place] & first]
+        starts = [place for place in _places(second) if not self._ancestors[place] & second]
+        for start in starts:
+            for end in last:
+                if not self._descendants[end] >> start & 1:
+                    self.extra_waits.append((self._steps[start].name, self._steps[end].name))
+
+
+def _in_order(steps: Sequence[Step]) -> list[Step]:
+    """The steps in the order of the file, each behind all that it depends on."""
+    ordered: list[Step] = []
+    placed: set[str] = set()
+    waiting = list(steps)
+    while waiting:
+        ready = [step for step in waiting if set(step.depends) <= placed]
+        ordered += ready
+        placed |= {step.name for step in ready}
+        waiting = [step for step in waiting if step.name not in placed]
+    return ordered
+
+
+def _merged(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages with segments that follow each other made one."""
+    merged = list(stages[:1])
+    for before, stage in pairwise(stages):
+        if isinstance(before, Segment) and isinstance(stage, Segment) and isinstance(merged[-1], Segment):
+            merged[-1] = Segment(merged[-1].steps + stage.steps)
+        else:
+            merged.append(stage)
+    return merged
+
+
+def _places(members: int) -> Iterator[int]:
+    """The places of the bits that are set."""
+    while members:
+        lowest = members & -members
+        yield lowest.bit_length() - 1
+        members ^= lowest
+
+
+def _union(sets: Iterator[int]) -> int:
+    whole = 0
+    for part in sets:
+        whole |= part
+    return whole

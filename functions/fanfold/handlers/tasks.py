@@ -55,4 +55,10 @@ def _context(runtime: Runtime, payload: Payload, scope: Payload) -> RunContext:
 
 
 def _close(context: RunContext, payload: Payload) -> Payload:
-    return finish(context) if payload.get("final") else context.scope.to_json(context.runtime.store)
+    """What the last state of a stage gives back: the run's outcome at its end, a branch's own steps, or the scope."""
+    if payload.get("final"):
+        return finish(context)
+    if "branch" in payload:
+        branch = payload["branch"]
+        return context.scope.branch_to_json(context.runtime.store, branch["steps"], branch["of"])
+    return context.scope.to_json(context.runtime.store)

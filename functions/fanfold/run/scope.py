@@ -16,6 +16,9 @@ from fanfold.run.store import ObjectStore, Stored, fit, prefix_of_item, prefix_o
 SCOPE_BUDGET = 48 * 1024
 """Bytes of a scope in a state. With a plan's and the results' budgets it stays below the 256 KiB of a state."""
 
+BRANCHES_BUDGET = 96 * 1024
+"""Bytes of what all branches of a state that runs them side by side give back."""
+
 ERROR_LENGTH = 500
 """Characters of an error text in the scope; the log holds all of it."""
 
@@ -132,13 +135,7 @@ class Scope:
         values: dict[str, Stored] = {f"e{name}": value for name, value in self.env.items()}
         values |= {f"n{name}": value for name, value in self.params.named.items()}
         values |= {f"p{index}": value for index, value in enumerate(self.params.positional)}
-        values |= {f"s{name}": outcome.value for name, outcome in self.steps.items() if outcome.value is not None}
-        steps = {name: outcome.to_json() | {"value": None} for name, outcome in self.steps.items()}
-        values = fit(store, self.run.prefix, values, SCOPE_BUDGET - size(fixed) - size(steps))
-        for name, step in steps.items():
-            step["value"] = values.get(f"s{name}")
-            if step["value"] is None:
-                del step["value"]
+        steps, values = self._steps_to_json(store, list(self.steps), values, SCOPE_BUDGET - size(fixed))
         return fixed | {
             "params": {
                 "positional": [values[f"p{index}"] for index in range(len(self.params.positional))],
@@ -148,10 +145,37 @@ class Scope:
             "steps": steps,
         }
 
+    def branch_to_json(self, store: ObjectStore, names: list[str], branches: int) -> dict[str, Any]:
+        """What one of several branches gives back: how its own steps ended and what they set."""
+        recorded = [name for name in names if name in self.steps]
+        steps, _ = self._steps_to_json(store, recorded, {}, BRANCHES_BUDGET // branches)
+        return {"steps": steps, "vars": {name: step for name, step in self.vars.items() if step in steps}}
+
+    def _steps_to_json(
+        self, store: ObjectStore, names: list[str], values: dict[str, Stored], budget: int
+    ) -> tuple[dict[str, Any], dict[str, Stored]]:
+        """The steps called `names`, and `values`, fitted into `budget` together with the steps' own values."""
+        steps = {name: self.steps[name].to_json() | {"value": None} for name in names}
+        own = {f"s{name}": value for name in names if (value := self.steps[name].value) is not None}
+        fitted = fit(store, self.run.prefix, values | own, budget - size(steps))
+        for name, step in steps.items():
+            step["value"] = fitted.get(f"s{name}")
+            if step["value"] is None:
+                del step["value"]
+        return steps, fitted
+
     @staticmethod
     def from_json(data: dict[str, Any], store: ObjectStore) -> Scope:
-        """The inverse of `to_json`; parameters are loaded, outputs stay where they lie until they are asked for."""
+        """The inverse of `to_json`, with what branches added to it.
+
+        Parameters are loaded; outputs stay where they lie until they are asked for.
+        """
         params = data.get("params", {})
+        branches = data.get("branches", [])
+        steps, variables = dict(data.get("steps", {})), dict(data.get("vars", {}))
+        for branch in branches:
+            steps |= branch["steps"]
+            variables |= branch["vars"]
         return Scope(
             run=RunIdentity.from_json(data["run"]),
             params=Parameters(
@@ -159,8 +183,8 @@ class Scope:
                 {name: store.load(value) for name, value in params.get("named", {}).items()},
             ),
             env=dict(data.get("env", {})),
-            vars=dict(data.get("vars", {})),
-            steps={name: StepOutcome.from_json(step) for name, step in data.get("steps", {}).items()},
+            vars=variables,
+            steps={name: StepOutcome.from_json(step) for name, step in steps.items()},
             caller=data.get("caller"),
             started=data.get("started", 0.0),
             status=data.get("status"),
