@@ -88,3 +88,39 @@ def compile_(
     from fanfold.cli.compile import compile_file
 
     raise typer.Exit(compile_file(file, output))
+
+
+@app.command()
+def graph(
+    file: DagFile,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Write to PATH; a picture if it ends in .svg.", show_default=False
+        ),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="ID", help="Colour the steps by the outcome of this run.", show_default=False)
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Where runs leave records and logs; else $FANFOLD_HOME.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw a DAG: its steps, tasks and fan-outs, as Mermaid text or as SVG."""
+    from fanfold.cli.graph import draw_file
+
+    raise typer.Exit(draw_file(file, output, run, home))
+
+
+@app.command()
+def dry(
+    file: DagFile,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- NAME=value … | positional …]", help="Parameters of the run.", show_default=False),
+    ] = None,
+) -> None:
+    """Say what would run, with every reference filled in that is known before a run; nothing is run."""
+    from fanfold.cli.dry import dry_file
+
+    raise typer.Exit(dry_file(file, arguments or []))

@@ -25,11 +25,11 @@ from fanfold.dag.yaml_source import Mapping, Node, Sequence
 MAX_NAME = 64
 """Characters of a step's name: with ``.reduce`` it must fit into a state's 80."""
 
-_DAG_KEYS = {
+DAG_KEYS = {
     "name", "description", "group", "tags", "type", "params", "env", "schedule", "preconditions", "precondition",
     "steps", "handlerOn", "timeoutSec", "delaySec", "dotenv", "maxActiveSteps", "histRetentionDays",
 }  # fmt: skip
-_STEP_KEYS = {
+STEP_KEYS = {
     "name", "id", "description", "command", "script", "shell", "dir", "output", "stdout", "stderr", "depends", "run",
     "params", "parallel", "maxConcurrent", "preconditions", "precondition", "continueOn", "retryPolicy", "timeoutSec",
     "env", "repeatPolicy", "signalOnStop",
@@ -72,12 +72,12 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
     if not isinstance(root, Mapping):
         problems.add(root.place, "a DAG is a mapping", "start with 'steps:' and a list of steps")
         return None
-    fields = Fields(root, "a DAG", _DAG_KEYS, problems, _UNSUPPORTED_IN_DAG)
+    fields = Fields(root, "a DAG", DAG_KEYS, problems, _UNSUPPORTED_IN_DAG)
     name = fields.text("name")
     if name is None and default_name is None:
         problems.add(root.place, "a local DAG needs a name", "add 'name:', which 'run:' refers to")
     chain = _type(fields, problems)
-    places: dict[tuple[str, str], Place] = {("", key): fields.place_of(key) for key in _DAG_KEYS}
+    places: dict[tuple[str, str], Place] = {("", key): fields.place_of(key) for key in DAG_KEYS}
     steps = _steps(fields, chain == "chain", places, problems)
     preconditions = fields.node_of("preconditions") or fields.node_of("precondition")
     dag = Dag(
@@ -172,10 +172,10 @@ def _step(
     node: Mapping, key: str | None, places: dict[tuple[str, str], Place], problems: Problems, handler: str = ""
 ) -> tuple[Step, bool]:
     """The step, and whether it says itself what it depends on."""
-    fields = Fields(node, f"handler {handler!r}" if handler else "a step", _STEP_KEYS, problems, _UNSUPPORTED_IN_STEP)
+    fields = Fields(node, f"handler {handler!r}" if handler else "a step", STEP_KEYS, problems, _UNSUPPORTED_IN_STEP)
     name = handler or fields.text("name") or key or ""
     _check_name(fields, name, problems)
-    places |= {(name, key): fields.place_of(key) for key in _STEP_KEYS}
+    places |= {(name, key): fields.place_of(key) for key in STEP_KEYS}
     command = fields.texts("command")
     script, run = fields.text("script"), fields.text("run")
     concurrency = read_concurrency(fields, problems)

@@ -1,0 +1,52 @@
+"""``fanfold graph``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from fanfold.asl.stages import cut
+from fanfold.cli.files import UnusableFile, read_from_disk, show_problems
+from fanfold.cli.mermaid import as_mermaid
+from fanfold.cli.svg import as_svg
+from fanfold.dag.diagnostics import DagFileError
+
+
+def draw_file(file: Path, output: Path | None, run: str | None, home: Path | None) -> int:
+    """Draw the first DAG of `file`; the exit code: 0, or 2 when the file, the run or the output cannot be used."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        dag = read_from_disk(file).root
+        record = _record(run, home) if run is not None else None
+        draw = as_svg if output is not None and output.suffix == ".svg" else as_mermaid
+        text = draw(dag, cut(dag), record)
+        if output is None:
+            sys.stdout.write(text)
+        else:
+            output.write_text(text, "utf-8")
+    except DagFileError as fault:
+        show_problems(errors, file, fault)
+        return 2
+    except UnusableFile as fault:
+        errors.print(Text(str(fault), "red"), soft_wrap=True)
+        return 2
+    except OSError as fault:
+        errors.print(Text(f"{fault.filename}: {fault.strerror}", "red"), soft_wrap=True)
+        return 2
+    return 0
+
+
+def _record(run: str, home: Path | None) -> dict[str, Any]:
+    from fanfold.local.session import data_folder
+
+    folder = (home or data_folder()) / "runs"
+    path = folder / run / "record.json"
+    if not path.is_file():
+        raise UnusableFile(f"there is no record of a run {run!r} in {folder}")
+    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return record

@@ -1,0 +1,166 @@
+"""The format as a JSON Schema (draft 2020-12), for editors: ``schema/fanfold.schema.json``.
+
+It holds the same keys as the reader, which a test checks; what a schema cannot tell (does the child DAG exist? is the
+order sound?) the reader tells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanfold.dag.document import MAX_NAME
+from fanfold.dag.model import DEFAULT_CONCURRENCY, MAX_ITEMS
+from fanfold.dag.references import NAME
+
+Schema = dict[str, Any]
+
+_SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
+_TEXT: Schema = {"type": ["string", "number", "boolean"]}
+_TEXTS: Schema = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+_SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
+_WAIT: Schema = {"type": ["number", "string"], "minimum": 0}
+_CODES: Schema = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
+_COUNT: Schema = {"type": "integer", "minimum": 1}
+_NAMED: Schema = {"type": "object", "propertyNames": {"pattern": f"^{NAME}$"}, "additionalProperties": _SCALAR}
+
+
+def _object(properties: Schema, description: str = "", **more: Any) -> Schema:
+    described = {"description": description} if description else {}
+    return {"type": "object", **described, "properties": properties, "additionalProperties": False, **more}
+
+
+def _said(schema: Schema, description: str) -> Schema:
+    return {"description": description, **schema}
+
+
+_PARAMS: Schema = {"anyOf": [_SCALAR, _NAMED, {"type": "array", "items": {"anyOf": [_SCALAR, _NAMED]}}]}
+_ENV: Schema = {"anyOf": [_NAMED, {"type": "array", "items": {"anyOf": [{"type": "string"}, _NAMED]}}]}
+_CONDITION: Schema = {
+    "anyOf": [
+        _said({"type": "string"}, "A command; exit code 0 is met."),
+        _object(
+            {
+                "condition": _said(_TEXT, "A command, or with 'expected' a value."),
+                "expected": _said(_TEXT, "What the value must be; 're:' starts a regular expression."),
+                "negate": {"type": "boolean"},
+            },
+            required=["condition"],
+        ),
+    ]
+}
+_CONDITIONS: Schema = {"anyOf": [_CONDITION, {"type": "array", "items": _CONDITION}]}
+_CONCURRENCY: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_ITEMS,
+    "default": DEFAULT_CONCURRENCY,
+    "description": "How many items run at a time.",
+}
+_ITEMS: Schema = {"anyOf": [{"type": "array", "minItems": 1}, {"type": "string", "minLength": 1}]}
+_PARALLEL: Schema = {
+    "description": "Run the child DAG for each item: a list, a reference such as ${ITEMS}, or {items, maxConcurrent}.",
+    "anyOf": [*_ITEMS["anyOf"], _object({"items": _ITEMS, "maxConcurrent": _CONCURRENCY}, required=["items"])],
+}
+_CONTINUE_ON = _object(
+    {
+        "failure": {"type": "boolean"},
+        "skipped": {"type": "boolean"},
+        "exitCode": _CODES,
+        "output": _TEXTS,
+        "markSuccess": {"type": "boolean"},
+    },
+    "Which outcomes let the steps after this one run.",
+)
+_RETRY = _object(
+    {
+        "limit": {"type": ["integer", "string"], "minimum": 0},
+        "intervalSec": _WAIT,
+        "exitCode": _CODES,
+        "backoff": {"type": ["number", "boolean"], "minimum": 1},
+        "maxIntervalSec": _SECONDS,
+    },
+    "Further tries after a failure.",
+    required=["limit"],
+)
+_REPEAT = _object(
+    {
+        "repeat": {"enum": ["while", "until", True, False]},
+        "limit": _COUNT,
+        "intervalSec": _WAIT,
+        "exitCode": _CODES,
+        "condition": _TEXT,
+        "expected": _TEXT,
+    },
+    "Run the step again after it ended.",
+)
+_OUTPUT: Schema = {
+    "description": "The variable that takes the step's stdout, or the document of its child runs.",
+    "anyOf": [{"type": "string"}, _object({"name": {"type": "string"}}, required=["name"])],
+}
+
+STEP_PROPERTIES: Schema = {
+    "name": {"type": ["string", "number"], "maxLength": MAX_NAME},
+    "id": _said({"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*$"}, "For ${id.exit_code} and the like."),
+    "description": _TEXT,
+    "command": _said(_TEXTS, "What the shell runs; several run one after the other."),
+    "script": _said(_TEXT, "A text of several lines for the shell, or for the program named by 'command'."),
+    "shell": _said({"type": "string"}, "The shell and its arguments, such as 'bash -e'."),
+    "dir": _said(_TEXT, "Where the step runs; the DAG file's folder otherwise."),
+    "output": _OUTPUT,
+    "stdout": _TEXT,
+    "stderr": _TEXT,
+    "depends": _said(_TEXTS, "The steps that this one waits for; the step before it otherwise."),
+    "run": _said({"type": "string"}, "The child DAG: a local one, or a file."),
+    "params": _said(_PARAMS, "What the child DAG gets; ${ITEM} is the item."),
+    "parallel": _PARALLEL,
+    "maxConcurrent": _CONCURRENCY,
+    "preconditions": _CONDITIONS,
+    "precondition": _CONDITIONS,
+    "continueOn": _CONTINUE_ON,
+    "retryPolicy": _RETRY,
+    "repeatPolicy": _REPEAT,
+    "signalOnStop": {"type": "string", "pattern": "^SIG[A-Z0-9]+$"},
+    "timeoutSec": _SECONDS,
+    "env": _ENV,
+}
+
+DAG_PROPERTIES: Schema = {
+    "name": _TEXT,
+    "description": _TEXT,
+    "group": _TEXT,
+    "tags": _TEXTS,
+    "type": {"enum": ["chain", "graph"], "default": "chain"},
+    "params": _said(_PARAMS, "Parameters and their defaults."),
+    "env": _said(_ENV, "Variables, in order; later ones see earlier ones."),
+    "dotenv": _TEXTS,
+    "schedule": {
+        "description": "When it runs: five cron fields, with CRON_TZ= before them for a time zone.",
+        "anyOf": [*_TEXTS["anyOf"], _object({"start": _TEXTS})],
+    },
+    "preconditions": _CONDITIONS,
+    "precondition": _CONDITIONS,
+    "steps": {
+        "anyOf": [
+            {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
+            {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/step"}},
+        ]
+    },
+    "handlerOn": _object(
+        {key: {"$ref": "#/$defs/step"} for key in ("init", "success", "failure", "cancel", "exit")},
+        "Commands that run when the run has ended so; 'init' before its first step.",
+    ),
+    "timeoutSec": _SECONDS,
+    "delaySec": _SECONDS,
+    "maxActiveSteps": _COUNT,
+    "histRetentionDays": _COUNT,
+}
+
+
+def schema() -> Schema:
+    """The schema of one document of a DAG file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Fanfold DAG",
+        **_object(DAG_PROPERTIES, required=["steps"]),
+        "$defs": {"step": _object(STEP_PROPERTIES)},
+    }
