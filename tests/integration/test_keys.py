@@ -110,6 +110,19 @@ def test_repeat_policy(run_dag: DagRunner, policy: str, runs: int) -> None:
     assert (run_dag.folder / "runs.txt").read_text() == "x\n" * runs
 
 
+def test_a_step_without_output_is_repeated_until_its_condition_holds(run_dag: DagRunner) -> None:
+    record = run_dag(
+        """
+        steps:
+          - name: s
+            command: echo x >> runs.txt
+            repeatPolicy: {repeat: until, condition: "test $(wc -l < runs.txt) -ge 2", limit: 5}
+        """
+    )
+    assert record["status"] == "success"
+    assert (run_dag.folder / "runs.txt").read_text() == "x\nx\n"
+
+
 def test_backoff_makes_the_waits_longer_up_to_a_bound(run_dag: DagRunner) -> None:
     started = time.monotonic()
     run_dag(

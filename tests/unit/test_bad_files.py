@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
+from fanfold.cli.files import read_from_disk
 from fanfold.dag.diagnostics import DagFileError, Problem
 from fanfold.dag.read import read_dag_file
 from hypothesis import given, settings
@@ -156,6 +158,13 @@ def test_problem_has_its_place_its_message_and_a_hint(name: str) -> None:
     assert hint in problem.hint
     if place != "1:1":
         assert problem.line_text == text.split("\n")[problem.place.line - 1].replace("\t", " ").rstrip()
+
+
+def test_a_child_whose_name_no_file_can_have_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "main.yaml"
+    path.write_text(f"steps:\n  - {{name: a, run: {'x' * 5000}}}\n")
+    with pytest.raises(DagFileError, match="there is no DAG"):
+        read_from_disk(path)
 
 
 def test_all_problems_of_all_files_are_told_at_once() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from fanfold.dag.expressions import rewrite_shell, shell_references, template
 from fanfold.dag.references import Reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -91,6 +91,28 @@ def test_a_shell_text_reads_its_references(text: str, shown: str | None) -> None
         assert not references
     else:
         assert ran.stdout.rstrip("\n") == shown, ran.stderr
+
+
+VALUES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")) | st.sampled_from(
+    ["$(exit 1)", "`exit 1`", "'", '"', "\\", "$HOME", "${R.b}", "!", "~", "*", "\n"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(VALUES)
+def test_a_value_reaches_the_shell_as_it_is_and_is_never_evaluated(value: str) -> None:
+    rewritten, _ = rewrite_shell("printf '%s' \"${R.a}\"; printf '%s' '${R.a}'; cat <<EOF\n${R.a}\nEOF")
+    shell = shutil.which("bash") or "sh"
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "FANFOLD_REF_0": value}
+    ran = subprocess.run([shell, "-c", rewritten], env=env, capture_output=True, check=True)
+    assert ran.stdout.decode() == value * 3 + "\n"
+    assert ran.stderr == b""
+
+
+@given(VALUES, VALUES)
+def test_a_value_within_a_value_is_never_expanded_again(value: str, other: str) -> None:
+    expanded = template("<${A}|${B.c}>").expand(lambda ref: {"A": value, "B": other}[ref.name], lambda _: "!")
+    assert expanded == f"<{value}|{other}>"
 
 
 def test_plain_references_within_single_quotes_are_none() -> None:

@@ -9,20 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.asl.compile import Definition, compile_dag_set, machine_names
-from fanfold.cli.files import UnusableFile, read_from_disk, show_problems
-from fanfold.dag.diagnostics import DagFileError
+from fanfold.cli.files import read_or_explain
 
 
 def compile_file(file: Path, output: Path | None) -> int:
     """Print the definition (an object by machine name where there are several), or write one file for each."""
-    errors = Console(stderr=True, highlight=False)
-    try:
-        dag_set = read_from_disk(file)
-    except UnusableFile as fault:
-        errors.print(Text(str(fault), "red"), soft_wrap=True)
-        return 2
-    except DagFileError as fault:
-        show_problems(errors, file, fault)
+    dag_set = read_or_explain(file)
+    if dag_set is None:
         return 2
     names = machine_names(dag_set)
     definitions = {names[key]: definition for key, definition in compile_dag_set(dag_set).items()}
@@ -38,7 +31,7 @@ def compile_file(file: Path, output: Path | None) -> int:
             target.write_text(pretty(definition), "utf-8")
             console.print(Text(str(target)), soft_wrap=True)
     except OSError as error:
-        errors.print(Text(f"{output}: {error.strerror}", "red"), soft_wrap=True)
+        Console(stderr=True, highlight=False).print(Text(f"{output}: {error.strerror}", "red"), soft_wrap=True)
         return 2
     return 0
 

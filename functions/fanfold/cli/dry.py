@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut
-from fanfold.cli.files import UnusableFile, read_from_disk, show_problems
-from fanfold.dag.diagnostics import DagFileError
+from fanfold.cli.files import read_or_explain
 from fanfold.dag.expressions import shell_references, template
 from fanfold.dag.items import distinct, items_of_text, parameters_of_item
 from fanfold.dag.model import Dag, Step
@@ -23,16 +22,11 @@ SHOWN_ITEMS = 5
 
 def dry_file(file: Path, arguments: Sequence[str]) -> int:
     """Print what would run; the exit code: 0, or 2 when the file is wrong."""
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
-    try:
-        dag = read_from_disk(file).root
-    except UnusableFile as fault:
-        errors.print(Text(str(fault), "red"), soft_wrap=True)
+    dag_set = read_or_explain(file)
+    if dag_set is None:
         return 2
-    except DagFileError as fault:
-        show_problems(errors, file, fault)
-        return 2
-    for line in describe(dag, from_arguments(arguments)):
+    console = Console(highlight=False)
+    for line in describe(dag_set.root, from_arguments(arguments)):
         console.print(Text(line), soft_wrap=True)
     return 0
 

@@ -11,10 +11,7 @@ from rich.text import Text
 from fanfold.dag.diagnostics import DagFileError, Problem
 from fanfold.dag.model import DagSet
 from fanfold.dag.read import read_dag_file
-
-
-class UnusableFile(Exception):
-    """A file that cannot be read at all; the message says why."""
+from fanfold.local.folder import UnusableFile, fetch_from
 
 
 def check_readable(file: Path) -> None:
@@ -31,13 +28,20 @@ def check_readable(file: Path) -> None:
 def read_from_disk(file: Path) -> DagSet:
     """The DAGs of a file; raises UnusableFile or DagFileError."""
     check_readable(file)
-    folder = file.resolve().parent
+    path = file.resolve()
+    return read_dag_file(path.name, fetch_from(path.parent))
 
-    def fetch(path: str) -> bytes | None:
-        target = folder / path
-        return target.read_bytes() if target.is_file() else None
 
-    return read_dag_file(file.resolve().name, fetch)
+def read_or_explain(file: Path) -> DagSet | None:
+    """The DAGs of a file; None when it is wrong, which has then been said on stderr."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return read_from_disk(file)
+    except UnusableFile as fault:
+        errors.print(Text(str(fault), "red"), soft_wrap=True)
+    except DagFileError as fault:
+        show_problems(errors, file, fault)
+    return None
 
 
 def show_problems(console: Console, file: Path, error: DagFileError) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from fanfold import __version__
 from fanfold.asl.lint import lint
-from fanfold.cli.files import UnusableFile, read_from_disk
+from fanfold.cli.files import read_from_disk
 from fanfold.dag.diagnostics import DagFileError, Problem
 from fanfold.dag.model import DagSet, Place
+from fanfold.local.folder import UnusableFile
 
 Severity = Literal["error", "warning"]
 

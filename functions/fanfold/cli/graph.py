@@ -11,17 +11,19 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.asl.stages import cut
-from fanfold.cli.files import UnusableFile, read_from_disk, show_problems
+from fanfold.cli.files import read_or_explain
 from fanfold.cli.mermaid import as_mermaid
 from fanfold.cli.svg import as_svg
-from fanfold.dag.diagnostics import DagFileError
+from fanfold.local.folder import UnusableFile
 
 
 def draw_file(file: Path, output: Path | None, run: str | None, home: Path | None) -> int:
     """Draw the first DAG of `file`; the exit code: 0, or 2 when the file, the run or the output cannot be used."""
-    errors = Console(stderr=True, highlight=False)
+    dag_set = read_or_explain(file)
+    if dag_set is None:
+        return 2
+    dag = dag_set.root
     try:
-        dag = read_from_disk(file).root
         record = _record(run, home) if run is not None else None
         draw = as_svg if output is not None and output.suffix == ".svg" else as_mermaid
         text = draw(dag, cut(dag), record)
@@ -29,14 +31,9 @@ def draw_file(file: Path, output: Path | None, run: str | None, home: Path | Non
             sys.stdout.write(text)
         else:
             output.write_text(text, "utf-8")
-    except DagFileError as fault:
-        show_problems(errors, file, fault)
-        return 2
-    except UnusableFile as fault:
-        errors.print(Text(str(fault), "red"), soft_wrap=True)
-        return 2
-    except OSError as fault:
-        errors.print(Text(f"{fault.filename}: {fault.strerror}", "red"), soft_wrap=True)
+    except (UnusableFile, OSError) as fault:
+        reason = f"{fault.filename}: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
+        Console(stderr=True, highlight=False).print(Text(reason, "red"), soft_wrap=True)
         return 2
     return 0
 

@@ -17,10 +17,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from fanfold.cli.files import UnusableFile, check_readable, show_problems
+from fanfold.cli.files import check_readable, show_problems
 from fanfold.cli.progress import Failure, Progress
 from fanfold.cli.view import glyph, make_view
 from fanfold.dag.diagnostics import DagFileError
+from fanfold.local.folder import UnusableFile
 from fanfold.local.session import RunRecord, Session
 from fanfold.run.outcome import exit_code_of_run
 
@@ -45,6 +46,11 @@ def start_file(file: Path, arguments: Sequence[str], *, as_json: bool, home: Pat
         return 2
     except DagFileError as fault:
         show_problems(errors, file, fault)
+        return 2
+    except OSError as fault:
+        errors.print(
+            Text(f"{fault.filename}: {fault.strerror}; choose another folder with --home", "red"), soft_wrap=True
+        )
         return 2
     if as_json:
         sys.stdout.write(json.dumps(record, ensure_ascii=sys.stdout.encoding.lower() != "utf-8") + "\n")

@@ -24,6 +24,7 @@ from fanfold.dag.params import from_arguments
 from fanfold.dag.read import read_dag_file
 from fanfold.deploy.machines import Target
 from fanfold.handlers import parser, planner, reducer, runner
+from fanfold.local.folder import fetch_from
 from fanfold.run.events import Observer, ignore
 from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.store import ObjectStore, prefix_of_run, result_key
@@ -128,14 +129,7 @@ class Session:
         Raises DagFileError with every problem that the parser reports.
         """
         uploads: dict[str, bytes] = {}
-
-        def fetch(path: str) -> bytes | None:
-            target = self._file.parent / path
-            if not target.is_file():
-                return None
-            uploads[path] = target.read_bytes()
-            return uploads[path]
-
+        fetch = fetch_from(self._file.parent, uploads)
         self._retention_days = read_dag_file(self._file.name, fetch).root.retention_days
         root = uploads.pop(self._file.name)
         for path, data in [*uploads.items(), (self._file.name, root)]:

@@ -189,7 +189,8 @@ def _run_step(context: RunContext, step: Step, variables: Variables, streams: St
         outcome, output = _try(context, step, variables, folder, streams)
         holds = None
         if step.repeat is not None and step.repeat.condition is not None:
-            variables.set(step.output or "", outcome.value if isinstance(outcome.value, str) else "")
+            if step.output is not None:
+                variables.set(step.output, output)
             holds = _holds(variables, step.repeat.condition)
         if outcome.status == "cancelled" or not runs_again(step.repeat, runs, outcome.exit_code, holds):
             break
