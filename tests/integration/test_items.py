@@ -106,6 +106,12 @@ def test_items_with_the_same_parameters_run_once(run_dag: DagRunner) -> None:
     assert said(record) == ["/same/defB"]
 
 
+def test_the_environment_of_the_process_counts_as_set(run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIST_FROM_OUTSIDE", "a b")
+    record = run_dag(fan("${LIST_FROM_OUTSIDE}", more="    params: [{A: '${LIST_FROM_OUTSIDE}-${ITEM}'}]\n"))
+    assert said(record) == ["/a b-a/defB", "/a b-b/defB"]
+
+
 @pytest.mark.parametrize("source", ["''", "'[]'", "' '"])
 def test_no_items_fail_the_step(run_dag: DagRunner, source: str) -> None:
     record = run_dag(fan("${L}", before=f"env: {{L: {source}}}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read_from_disk(file: Path) -> DagSet:
     """The DAGs of a file; raises UnusableFile or DagFileError."""
     check_readable(file)
     path = file.resolve()
-    return read_dag_file(path.name, fetch_from(path.parent))
+    return read_dag_file(path.name, fetch_from(path.parent), os.environ)
 
 
 def read_or_explain(file: Path) -> DagSet | None:

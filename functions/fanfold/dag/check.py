@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from fanfold.dag.diagnostics import Problems, nearest
 from fanfold.dag.expressions import shell_references, template
@@ -19,13 +19,15 @@ _BUILT_IN = {
 }  # fmt: skip
 
 
-def check_dag_set(dag_set: DagSet, places: Mapping[str, Places], problems: Problems) -> None:
-    """All checks over all DAGs."""
+def check_dag_set(
+    dag_set: DagSet, places: Mapping[str, Places], environment: Collection[str], problems: Problems
+) -> None:
+    """All checks over all DAGs; `environment` names the variables that every step's process will have."""
     _check_ancestors(dag_set, places, problems)
     for key, dag in dag_set.dags.items():
         _check_names(dag, places[key], problems)
         if _check_depends(dag, places[key], problems):
-            _References(dag, places[key], _passed(dag_set, key), problems).check()
+            _References(dag, places[key], _passed(dag_set, key), environment, problems).check()
 
 
 def _check_names(dag: Dag, places: Places, problems: Problems) -> None:
@@ -124,7 +126,9 @@ def _passed(dag_set: DagSet, key: str) -> set[str] | None:
 class _References:
     """The references of one DAG against what is set."""
 
-    def __init__(self, dag: Dag, places: Places, passed: set[str] | None, problems: Problems) -> None:
+    def __init__(
+        self, dag: Dag, places: Places, passed: set[str] | None, environment: Collection[str], problems: Problems
+    ) -> None:
         self._dag = dag
         self._places = places
         self._problems = problems
@@ -136,6 +140,7 @@ class _References:
             | {step.output for step in steps if step.output}
             | {step.id for step in steps if step.id}
             | (passed or set())
+            | set(environment)
         )
         self._fans_out = any(step.parallel is not None for step in dag.steps)
         self._after = _descendants(dag)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from fanfold.dag.check import check_dag_set
@@ -18,8 +18,10 @@ Fetch = Callable[[str], bytes | None]
 SUFFIXES = (".yaml", ".yml")
 
 
-def read_dag_file(path: str, fetch: Fetch) -> DagSet:
+def read_dag_file(path: str, fetch: Fetch, environment: Collection[str] = ()) -> DagSet:
     """Read the DAG file at `path` (relative to the DAG folder) and the child DAGs that it reaches.
+
+    `environment` names the variables that the process of every step will have.
 
     Raises DagFileError with every problem in every file.
     """
@@ -37,7 +39,7 @@ def read_dag_file(path: str, fetch: Fetch) -> DagSet:
         raise AssertionError("a file without a DAG has a problem")
     dags = {key: read.dag for key, read in reader.dags.items()}
     dag_set = DagSet(dags[""], dags, reader.children, reader.texts)
-    check_dag_set(dag_set, {key: read.places for key, read in reader.dags.items()}, problems)
+    check_dag_set(dag_set, {key: read.places for key, read in reader.dags.items()}, environment, problems)
     problems.raise_if_any()
     return dag_set
 

@@ -36,6 +36,8 @@ class ParserRuntime:
     states: SFNClient
     run_store: ObjectStore
     target: Target
+    environment: frozenset[str] = frozenset()
+    """The variables that the runner's environment has, for which no DAG need set them."""
 
 
 def handle(
@@ -56,7 +58,7 @@ def _deploy_file(runtime: ParserRuntime, bucket: str, key: str) -> dict[str, Any
     path = key.removeprefix(DAG_PREFIX)
     report: dict[str, Any] = {"file": path}
     try:
-        dag_set = read_dag_file(path, lambda name: _fetch(runtime.s3, bucket, DAG_PREFIX + name))
+        dag_set = read_dag_file(path, lambda name: _fetch(runtime.s3, bucket, DAG_PREFIX + name), runtime.environment)
     except DagFileError as error:
         report |= {"status": "refused", "problems": [asdict(problem) for problem in error.problems]}
     else:
@@ -90,4 +92,5 @@ def _runtime() -> ParserRuntime:
             role_arn=env["FANFOLD_STATES_ROLE_ARN"],
             machine_arn_prefix=env["FANFOLD_MACHINE_ARN_PREFIX"],
         ),
+        environment=frozenset(env.get("FANFOLD_RUNNER_VARIABLES", "").split()),
     )

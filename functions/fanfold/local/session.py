@@ -93,7 +93,7 @@ class Session:
             self._s3.create_bucket(Bucket=bucket)
         store = ObjectStore(self._s3, RUN_BUCKET)
         self._runtimes: dict[str, Any] = {
-            "parser": parser.ParserRuntime(self._s3, self._states, store, _TARGET),
+            "parser": parser.ParserRuntime(self._s3, self._states, store, _TARGET, frozenset(base_env)),
             "run": Runtime(store, self.log_folder, self._file.parent, base_env, self._observer, self._cancellation),
         }
         self._notify_parser()
@@ -130,7 +130,7 @@ class Session:
         """
         uploads: dict[str, bytes] = {}
         fetch = fetch_from(self._file.parent, uploads)
-        self._retention_days = read_dag_file(self._file.name, fetch).root.retention_days
+        self._retention_days = read_dag_file(self._file.name, fetch, os.environ).root.retention_days
         root = uploads.pop(self._file.name)
         for path, data in [*uploads.items(), (self._file.name, root)]:
             self._s3.put_object(Bucket=DAG_BUCKET, Key=parser.DAG_PREFIX + path, Body=data)
