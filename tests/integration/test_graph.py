@@ -54,6 +54,7 @@ def shape(stages: tuple[Stage, ...]) -> str:
         ("a b<a F<a c<b,F", "[a] (F | [b]) [c]"),
         ("F a<F G b<G c<a,b", "[] (F [a] | G [b]) [c]"),
         ("a b F<a c<b", "[] ([a] F | [b c]) []"),
+        ("A B C<A,B D<A,B", "[] (A | B) [] (C | D) []"),
         ("F G<F H<F I<G,H J<F", "F ((G | H) I | J) []"),
     ],
 )
@@ -133,7 +134,7 @@ def yaml_of(dag: Dag, failing: set[str]) -> str:
     return "\n".join(lines) + "\n" + child
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dag=graphs(6), data=st.data())
 def test_an_executed_graph_keeps_every_edge_and_skips_exactly_the_descendants(dag: Dag, data: st.DataObject) -> None:
     failing = data.draw(st.sets(st.sampled_from([step.name for step in dag.steps]), max_size=2))
@@ -156,6 +157,13 @@ def test_an_executed_graph_keeps_every_edge_and_skips_exactly_the_descendants(da
             assert all(ended[name] < started[step.name] for name in step.depends)
     assert {name: step["status"] for name, step in record["steps"].items()} == expected
     assert len([event for event in events if event.kind == "step-finished" and not event.depth]) == len(dag.steps)
+
+
+def test_branches_behind_branches_keep_what_the_first_gave_back(run_dag: DagRunner) -> None:
+    record = run_dag(yaml_of(graph("A B C<A,B D<A,B e<C,D"), {"B"}))
+    assert {name: step["status"] for name, step in record["steps"].items()} == {
+        "A": "success", "B": "failed", "C": "cancelled", "D": "cancelled", "e": "cancelled",
+    }  # fmt: skip
 
 
 def test_independent_fan_outs_overlap_and_both_documents_are_read(run_dag: DagRunner) -> None:

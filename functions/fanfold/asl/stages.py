@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from fanfold.dag.model import Dag, Step
 
@@ -169,11 +168,17 @@ def _in_order(steps: Sequence[Step]) -> list[Step]:
 
 
 def _merged(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages with segments that follow each other made one."""
+    """The stages with segments that follow each other made one, and a task between branches and branches.
+
+    That task takes in what the first branches gave back, before the second ones give back theirs.
+    """
     merged = list(stages[:1])
-    for before, stage in pairwise(stages):
-        if isinstance(before, Segment) and isinstance(stage, Segment) and isinstance(merged[-1], Segment):
-            merged[-1] = Segment(merged[-1].steps + stage.steps)
+    for stage in stages[1:]:
+        before = merged[-1]
+        if isinstance(before, Segment) and isinstance(stage, Segment):
+            merged[-1] = Segment(before.steps + stage.steps)
+        elif isinstance(before, Branches) and isinstance(stage, Branches):
+            merged += [Segment(()), stage]
         else:
             merged.append(stage)
     return merged
