@@ -1,4 +1,4 @@
-"""Dag → state machine definitions in Amazon States Language (design, decisions 1 to 6, 8 and 11).
+"""Dag → state machine definitions in Amazon States Language (docs/architecture.md).
 
 Functions and machines are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
 ``${PlannerFunction}``, ``${ReducerFunction}`` and ``${StateMachineArnPrefix}``.

@@ -1,7 +1,7 @@
 """A DAG cut into stages, one after the other: segments of shell steps, calls of child DAGs, and branches side by side.
 
 Where steps depend on each other in series and in parallel only, the stages hold exactly the dependencies that the file
-names. Any other graph is cut where that adds the fewest waits; `extra_waits` names them (design, decision 7).
+names. Any other graph is cut where that adds the fewest waits; `extra_waits` names them (docs/architecture.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""State machines as a DAG file wants them, against those that are there (design, decision 10)."""
+"""State machines as a DAG file wants them, against those that are there (docs/architecture.md)."""
 
 from __future__ import annotations
 

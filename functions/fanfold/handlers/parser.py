@@ -1,6 +1,6 @@
 """The parser: a DAG file put into the bucket → state machines, and a report beside the file.
 
-A file with errors changes nothing that is deployed; its report holds every error (design, decision 10).
+A file with errors changes nothing that is deployed; its report holds every error (docs/architecture.md).
 """
 
 from __future__ import annotations

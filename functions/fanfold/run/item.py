@@ -1,4 +1,4 @@
-"""One item of a leaf child: the whole child DAG in one task (design, decision 1)."""
+"""One item of a leaf child: the whole child DAG in one task (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""*plan*: what a ``parallel`` or ``run`` step will run, decided before any child starts (design, decision 4)."""
+"""*plan*: what a ``parallel`` or ``run`` step will run, decided before any child starts (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scope: all that flows from state to state of a run, as one small JSON value (design, decision 3).
+"""The scope: all that flows from state to state of a run, as one small JSON value (docs/architecture.md).
 
 ``{"run": {...}, "params": {...}, "env": {...}, "vars": {VAR: step}, "steps": {name: {...}}}``. An output variable's
 value lies with the step that set it; ``vars`` says which step that was.

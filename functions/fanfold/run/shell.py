@@ -1,4 +1,4 @@
-"""Shell processes: a text as written, variables by environment, ``$1`` … by argument (design, decision 9).
+"""Shell processes: a text as written, variables by environment, ``$1`` … by argument (docs/architecture.md).
 
 No value is ever pasted into a shell text. What an environment cannot hold (128 KiB a variable on Linux) is read from a
 file into a variable that is not exported; every such variable is at hand as ``$NAME_FILE`` too.

@@ -1,7 +1,7 @@
 """The objects of a run: what is too large for a state, under the run's prefix in the run-data bucket.
 
 This module alone knows how a value is *spilled*: stored as an object and replaced by ``{"$s3": key, "bytes": n}``
-(design, decision 3). Every variable of a run is text, so a marker is never mistaken for a value.
+(docs/architecture.md). Every variable of a run is text, so a marker is never mistaken for a value.
 """
 
 from __future__ import annotations
