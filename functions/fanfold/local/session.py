@@ -1,4 +1,6 @@
-"""One local run: the file goes to an embedded S3, through the parser's handler, and runs on moto (docs/architecture.md).
+"""One local run: the file goes to an embedded S3, through the parser's handler, and runs on moto.
+
+See docs/architecture.md.
 
 Nothing here runs a DAG. The session brings up the embedded AWS, gives the handlers their runtime, and asks as any
 client of AWS would.

@@ -1,4 +1,4 @@
-"""A segment: a stretch of shell steps that runs in one task, side by side where ``depends`` allows (docs/architecture.md)."""
+"""A segment: shell steps that run in one task, side by side where ``depends`` allows (docs/architecture.md)."""
 
 from __future__ import annotations
 
