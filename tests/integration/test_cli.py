@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from fanfold.cli.app import app
-from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
 GOOD = "name: good\nsteps:\n  - {name: a, command: echo hi, output: OUT}\n"
@@ -173,8 +173,8 @@ steps:
 
 def test_every_command_and_option_is_explained_and_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in app.commands.items():
         assert command.help, name
         assert f"fanfold {name}" in readme
         for parameter in command.params:
-            assert getattr(parameter, "help", None), (name, parameter.name)
+            assert isinstance(parameter, click.Argument) or getattr(parameter, "help", None), (name, parameter.name)

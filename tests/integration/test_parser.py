@@ -110,7 +110,7 @@ def test_what_is_no_dag_file_is_left_alone(runtime: parser.ParserRuntime) -> Non
 def test_a_handler_needs_none_of_the_extras(name: str) -> None:
     code = f"""
 import sys
-for extra in ("moto", "rich", "typer", "jsonpath_ng"):
+for extra in ("moto", "rich", "click", "jsonpath_ng"):
     sys.modules[extra] = None
 from fanfold.handlers import environment, {name}
 environment.logger()
