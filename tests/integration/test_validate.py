@@ -23,6 +23,10 @@ WARNINGS = {
         "  - {name: last, command: echo}\n" + CHILD,
         (2, "no step reads the output R of 'fan'"),
     ),
+    "unread output of a command": (
+        "steps:\n  - {name: a, command: date, output: NOW}\n  - {name: b, command: echo, output: LAST}\n",
+        (2, "no step reads the output NOW of 'a'"),
+    ),
     "lost results": (
         "steps:\n  - {name: fan, run: child, parallel: [1], output: R}\n"
         "  - {name: report, command: 'echo ${R.summary.total}'}\n" + CHILD,

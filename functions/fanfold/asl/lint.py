@@ -67,9 +67,10 @@ def _unused_params(dag: Dag) -> Iterator[Problem]:
 
 
 def _unread_outputs(dag: Dag) -> Iterator[Problem]:
-    """Documents that no later step reads; that of the last step is what the run gives."""
-    for step in dag.steps[:-1]:
-        if step.output is not None and step.calls_child and not _names(step.output, _all_texts(dag, but=step)):
+    """Outputs that no step reads; that of a step on which none depends is what the run gives."""
+    awaited = {name for step in dag.steps for name in step.depends}
+    for step in dag.steps:
+        if step.output is not None and step.name in awaited and not _names(step.output, _all_texts(dag, but=step)):
             hint = f"read ${{{step.output}}} in a later step, or remove 'output'"
             yield Problem(step.place, f"no step reads the output {step.output} of {step.name!r}", hint)
 
