@@ -116,8 +116,8 @@ def test_compile_prints_or_writes_the_definitions(folder: Path) -> None:
     printed = json.loads(fanfold(folder, "compile", "failing.yaml").stdout)
     assert printed["States"]["fan"]["MaxConcurrency"] == 8
     done = fanfold(folder, "compile", "failing.yaml", "-o", "out")
-    assert json.loads((folder / "out" / "fanfold-failing.asl.json").read_text()) == printed
-    assert done.stdout.strip() == "out/fanfold-failing.asl.json"
+    assert json.loads((folder / "out" / "failing.asl.json").read_text()) == printed
+    assert done.stdout.strip() == "out/failing.asl.json"
 
 
 def test_a_terminal_that_knows_only_ascii_is_no_trouble(folder: Path) -> None:

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
+from fanfold.deploy.clients import Clients
 from fanfold.handlers import parser
 from fanfold.local.engine import embedded_aws
-from fanfold.local.session import _TARGET
-from fanfold.run.store import ObjectStore
+from fanfold.local.session import LOCAL
 
 GOOD = """
 name: etl
@@ -34,24 +33,24 @@ steps:
 @pytest.fixture
 def runtime() -> Iterator[parser.ParserRuntime]:
     with embedded_aws({}):
-        s3, states = boto3.client("s3"), boto3.client("stepfunctions")
+        clients = Clients()
         for bucket in ("dags", "runs"):
-            s3.create_bucket(Bucket=bucket)
-        yield parser.ParserRuntime(s3, states, ObjectStore(s3, "runs"), _TARGET)
+            clients.s3.create_bucket(Bucket=bucket)
+        yield parser.ParserRuntime(clients, "runs", LOCAL)
 
 
 def put(runtime: parser.ParserRuntime, path: str, text: str, event_key: str | None = None) -> list[dict[str, Any]]:
-    runtime.s3.put_object(Bucket="dags", Key=f"dags/{path}", Body=text.encode())
+    runtime.clients.s3.put_object(Bucket="dags", Key=f"dags/{path}", Body=text.encode())
     key = event_key or f"dags/{path}"
     record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "dags"}, "object": {"key": key}}}
     return parser.handle({"Records": [record]}, None, runtime)["reports"]  # type: ignore[arg-type]
 
 
 def machines(runtime: parser.ParserRuntime) -> dict[str, Any]:
-    listed = runtime.states.list_state_machines()["stateMachines"]
+    listed = runtime.clients.states.list_state_machines()["stateMachines"]
     return {
         machine["name"]: json.loads(
-            runtime.states.describe_state_machine(stateMachineArn=machine["stateMachineArn"])["definition"]
+            runtime.clients.states.describe_state_machine(stateMachineArn=machine["stateMachineArn"])["definition"]
         )
         for machine in listed
     }
@@ -70,7 +69,7 @@ def test_a_file_becomes_a_machine_for_each_dag_that_calls_children(runtime: pars
     fan = made["fanfold-etl"]["States"]["fan"]
     assert (fan["Type"], fan["MaxConcurrency"]) == ("Map", 3)
     started = fan["ItemProcessor"]["States"]["fan.item"]["Parameters"]["StateMachineArn"]
-    assert started == f"arn:aws:states:us-east-1:123456789012:stateMachine:{region}"
+    assert started == f"arn:aws:states:us-east-1:123456789012:stateMachine:{region}:1"
     assert "${" not in json.dumps(made)
 
 
@@ -89,7 +88,7 @@ def test_a_file_with_errors_changes_nothing_and_leaves_a_report(runtime: parser.
         (4, "the step 'list' does nothing"),
         (4, "unknown key 'comand' in a step"),
     ]
-    stored = json.loads(runtime.s3.get_object(Bucket="dags", Key="dags/etl.yaml.report.json")["Body"].read())
+    stored = json.loads(runtime.clients.s3.get_object(Bucket="dags", Key="dags/etl.yaml.report.json")["Body"].read())
     assert stored == report
 
 

@@ -1,7 +1,8 @@
 """Dag → state machine definitions in Amazon States Language (docs/architecture.md).
 
-Functions and machines are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
-``${PlannerFunction}``, ``${ReducerFunction}`` and ``${StateMachineArnPrefix}``.
+Functions, machines and the cluster are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
+``${PlannerFunction}``, ``${ReducerFunction}``, ``${StateMachineArnPrefix}``, and for containers ``${EcsCluster}``,
+``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}`` and ``${EcsAssignPublicIp}``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
+from fanfold.asl.computes import Platform, compute_of_leaf, compute_of_segment
 from fanfold.asl.names import machine_name
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, steps_of
+from fanfold.asl.states import (
+    ITEM_FAILED,
+    Definition,
+    container_task,
+    function_task,
+    machine_task,
+    retries,
+    retry_limits,
+    retry_marks,
+)
 from fanfold.dag.expressions import template
-from fanfold.dag.model import Argument, Dag, DagSet, Precondition, RetryPolicy, Step
+from fanfold.dag.model import Argument, Compute, Dag, DagSet, Precondition, Step
+from fanfold.dag.read import without_suffix
 
 INLINE_CONCURRENCY = 40
 """Items at a time that an INLINE Map reaches; above it the Map is DISTRIBUTED (Step Functions quotas)."""
@@ -24,29 +36,16 @@ INLINE_CONCURRENCY = 40
 MAX_STATE_NAME = 80
 """Characters of a state's name (Amazon States Language)."""
 
-Definition = dict[str, Any]
-
-_SERVICE_FAULTS = {
-    "ErrorEquals": [
-        "Lambda.ServiceException",
-        "Lambda.AWSLambdaException",
-        "Lambda.SdkClientException",
-        "Lambda.TooManyRequestsException",
-    ],
-    "IntervalSeconds": 1,
-    "MaxAttempts": 6,
-    "BackoffRate": 2,
-    "MaxDelaySeconds": 30,
-    "JitterStrategy": "FULL",
-}
-
-_THROTTLING = _SERVICE_FAULTS | {"ErrorEquals": ["StepFunctions.ThrottlingException", "SFN.SfnException"]}
+Bundles = Mapping[str, str]
+"""For a DAG file: the digest of the bundle with the files of its folder."""
 
 
-def dag_object(dag_set: DagSet, key: str) -> str:
-    """The immutable object of a DAG, which the runner reads: ``{"file", "name", "text"}`` as JSON."""
+def dag_object(dag_set: DagSet, key: str, bundles: Bundles | None = None) -> str:
+    """The immutable object of a DAG, which the runner reads: ``{"file", "name", "text", "bundle"?}`` as JSON."""
     dag = dag_set.dags[key]
-    return json.dumps({"file": dag.place.file, "name": dag.name, "text": dag_set.texts[key]}, sort_keys=True)
+    data = {"file": dag.place.file, "name": dag.name, "text": dag_set.texts[key]}
+    bundle = (bundles or {}).get(dag.place.file)
+    return json.dumps(data | ({"bundle": bundle} if bundle else {}), sort_keys=True)
 
 
 def digest(text: str) -> str:
@@ -54,26 +53,47 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def key_of_machine(dag_set: DagSet, key: str) -> str:
-    """A DAG's key as it is below the DAG folder: the root's is its file's path without suffix."""
-    path = dag_set.root.place.file.removesuffix(".yaml").removesuffix(".yml")
-    return path + key if not key or key.startswith("#") else key
-
-
 def machine_names(dag_set: DagSet) -> dict[str, str]:
-    """The state machine's name of every DAG that has one: the root, and each child that is no leaf."""
+    """The machine's name, behind the stack's prefix, of every DAG that has one: the root, and each child but leaves.
+
+    A child's machine is its root's own, also where the child has a file of its own: what another file does never
+    changes it. Its name is made of the root's path and of its key (see `DagSet`).
+    """
+    root = without_suffix(dag_set.root.place.file)
     return {
-        key: machine_name(key_of_machine(dag_set, key))
+        key: machine_name(root if not key else root + key if key.startswith("#") else f"{root}>{key}")
         for key, dag in dag_set.dags.items()
         if key == "" or not dag.is_leaf
     }
 
 
-def compile_dag_set(dag_set: DagSet) -> dict[str, Definition]:
+def compile_dag_set(
+    dag_set: DagSet, platform: Platform | None = None, bundles: Bundles | None = None
+) -> dict[str, Definition]:
     """The definition of every DAG that has a state machine, by key; children before those that call them."""
     names = machine_names(dag_set)
     ordered = sorted(names, key=lambda key: (_height(dag_set, key), key))
-    return {key: _Compiler(dag_set, key, names).definition() for key in ordered}
+    objects = {key: digest(dag_object(dag_set, key, bundles)) for key in dag_set.dags}
+    return {key: _Compiler(dag_set, key, names, objects, platform or Platform()).definition() for key in ordered}
+
+
+def containers(dag_set: DagSet, platform: Platform) -> Iterator[Compute]:
+    """Every container that a task of these DAGs asks for."""
+    for key, dag in dag_set.dags.items():
+        segments = [Segment(dag.steps)] if key and dag.is_leaf else _segments(cut(dag))
+        for segment in segments:
+            compute = compute_of_segment(dag, segment, platform)
+            if compute is not None:
+                yield compute
+
+
+def _segments(stages: Sequence[Stage]) -> Iterator[Segment]:
+    for stage in stages:
+        if isinstance(stage, Segment):
+            yield stage
+        elif isinstance(stage, Branches):
+            for branch in stage.branches:
+                yield from _segments(branch)
 
 
 def _height(dag_set: DagSet, key: str) -> int:
@@ -84,12 +104,16 @@ def _height(dag_set: DagSet, key: str) -> int:
 class _Compiler:
     """The definition of one DAG."""
 
-    def __init__(self, dag_set: DagSet, key: str, names: dict[str, str]) -> None:
+    def __init__(
+        self, dag_set: DagSet, key: str, machines: Mapping[str, str], objects: Mapping[str, str], platform: Platform
+    ) -> None:
         self._dag = dag_set.dags[key]
+        self._dags = dag_set.dags
         self._children = dag_set.children.get(key, {})
-        self._names = names
-        self._dag_set = dag_set
-        self._digest = digest(dag_object(dag_set, key))
+        self._machines = machines
+        self._objects = objects
+        self._digest = objects[key]
+        self._platform = platform
 
     def definition(self) -> Definition:
         stages = cut(self._dag)
@@ -99,7 +123,7 @@ class _Compiler:
             chain[names.unique("delay")] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
         chain |= self._chain(stages, names, {"begin": True, "execution.$": "$$.Execution.Name"}, {"final": True})
         test, succeeded, failed = (names.unique(name) for name in ("succeeded?", "succeeded", "failed"))
-        _link(chain, test)
+        states = _linked(chain, test)
         endings: Definition = {
             test: {
                 "Type": "Choice",
@@ -110,7 +134,7 @@ class _Compiler:
             failed: {"Type": "Fail", "ErrorPath": "$.status", "CausePath": "$.error"},
         }
         comment = self._dag.description or f"DAG {self._dag.name}"
-        return {"Comment": comment, "StartAt": next(iter(chain)), "States": chain | endings}
+        return {"Comment": comment, "StartAt": next(iter(chain)), "States": states | endings}
 
     def _chain(
         self, stages: Sequence[Stage], names: _Names, first: Definition, last: Definition
@@ -121,7 +145,7 @@ class _Compiler:
             opening = first if place == 0 else {}
             closing = last if place == len(stages) - 1 else {}
             if isinstance(stage, Segment):
-                chain[names.unique(_segment_name(stage))] = self._segment(stage, opening | closing)
+                chain |= self._segment(stage, names, opening | closing)
             elif isinstance(stage, FanOut):
                 chain |= self._fan_out(stage.step, names, opening, closing)
             else:
@@ -135,29 +159,42 @@ class _Compiler:
         for branch in stage.branches:
             ended = (*branch, Segment(())) if isinstance(branch[-1], Branches) else branch
             added = {"branch": {"steps": [step.name for step in steps_of(branch)], "of": count}}
-            states = self._chain(ended, names, {}, added)
-            _link(states, None)
-            branches.append({"StartAt": next(iter(states)), "States": states})
+            chain = self._chain(ended, names, {}, added)
+            branches.append({"StartAt": next(iter(chain)), "States": _linked(chain, None)})
         return {"Type": "Parallel", "Branches": branches, "ResultPath": "$.branches"}
 
-    def _segment(self, segment: Segment, marks: Definition) -> Definition:
-        payload = {
-            "task": "segment",
-            "dag": self._digest,
-            "steps": [step.name for step in segment.steps],
-            "scope.$": "$",
-        }
-        return _task("Runner", payload | marks)
+    def _segment(self, segment: Segment, names: _Names, marks: Definition) -> dict[str, Definition]:
+        """The task of a segment, and the one that says so where that ended without an answer."""
+        task = {"dag": self._digest, "steps": [step.name for step in segment.steps]}
+        payload = {"task": "segment", **task, "scope.$": "$"} | marks
+        name, lost = names.unique(_segment_name(segment)), names.unique(f"{_segment_name(segment)} lost")
+        states: dict[str, Definition] = {}
+        compute = compute_of_segment(self._dag, segment, self._platform)
+        if compute is None:
+            states[name] = function_task("Runner", payload)
+        else:
+            over = {"task": "handOver", "execution.$": "$$.Execution.Name", "payload": payload}
+            states[names.unique(f"{name} input")] = function_task("Planner", over)
+            states[name] = container_task(compute, {"task": "segment"})
+        states[name]["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": lost}]
+        states[lost] = function_task("Runner", {"task": "lost", **task, "scope.$": "$"} | marks)
+        return states
 
     def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
         shell = _needs_shell(step) or ("begin" in opening and _begin_needs_shell(self._dag))
-        plan = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
+        plan: Definition = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
         fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
+        if self._container_of_child(step) is not None:
+            plan["pointers"] = True
         return {
-            names.unique(f"{step.name}.plan"): _task("Runner" if shell else "Planner", plan | opening),
+            names.unique(f"{step.name}.plan"): function_task("Runner" if shell else "Planner", plan | opening),
             step.name: self._map(step),
-            names.unique(f"{step.name}.reduce"): _task("Reducer", fold | closing),
+            names.unique(f"{step.name}.reduce"): function_task("Reducer", fold | closing),
         }
+
+    def _container_of_child(self, step: Step) -> Compute | None:
+        child = self._dags[self._children[step.run or ""]]
+        return compute_of_leaf(child, self._platform) if child.is_leaf else None
 
     def _map(self, step: Step) -> Definition:
         concurrency = step.parallel.max_concurrent if step.parallel else 1
@@ -177,50 +214,26 @@ class _Compiler:
             "ItemProcessor": {
                 "ProcessorConfig": processor,
                 "StartAt": f"{step.name}.item",
-                "States": {f"{step.name}.item": self._item(step), f"{step.name}.item failed": dict(_ITEM_FAILED)},
+                "States": {f"{step.name}.item": self._item(step), f"{step.name}.item failed": dict(ITEM_FAILED)},
             },
             "ResultPath": "$.results",
         }
 
     def _item(self, step: Step) -> Definition:
         key = self._children[step.run or ""]
-        if self._dag_set.dags[key].is_leaf:
-            state = self._leaf_item(key, step.retry)
+        given = {"index.$": "$.index", "args.$": "$.args", "fan.$": "$.fan"}
+        task = {"task": "item", "dag": self._objects[key]}
+        compute = self._container_of_child(step)
+        if compute is not None:
+            state = container_task(compute, task | retry_limits(step.retry), tries=step.retry is not None)
+        elif self._dags[key].is_leaf:
+            state = function_task("Runner", task | given | retry_marks(step.retry))
         else:
-            state = self._machine_item(key, step.retry)
+            started_by = {"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id"}
+            state = machine_task(self._machines[key], given | started_by | retry_marks(step.retry))
+        state["Retry"] += retries(step.retry)
         state["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": f"{step.name}.item failed"}]
         return state | {"End": True}
-
-    def _leaf_item(self, key: str, retry: RetryPolicy | None) -> Definition:
-        payload = {
-            "task": "item",
-            "dag": digest(dag_object(self._dag_set, key)),
-            "index.$": "$.index",
-            "args.$": "$.args",
-            "fan.$": "$.fan",
-        }
-        state = _task("Runner", payload | _retry_marks(retry))
-        state["Retry"] += _retries(retry)
-        return state
-
-    def _machine_item(self, key: str, retry: RetryPolicy | None) -> Definition:
-        child_input = {
-            "index.$": "$.index",
-            "args.$": "$.args",
-            "fan.$": "$.fan",
-            "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id",
-        }
-        return {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::states:startExecution.sync:2",
-            "Parameters": {
-                "StateMachineArn": "${StateMachineArnPrefix}" + self._names[key],
-                "Name.$": "States.Format('{}-{}-{}', $.fan.name, $.index, $$.State.RetryCount)",
-                "Input": child_input | _retry_marks(retry),
-            },
-            "OutputPath": "$.Output.record",
-            "Retry": [dict(_THROTTLING), *_retries(retry)],
-        }
 
 
 class _Names:
@@ -238,12 +251,18 @@ class _Names:
         return name
 
 
-def _link(chain: Definition, end: str | None) -> None:
-    """Let each state lead to the next, and the last to `end`, or let it be the end."""
-    names = list(chain)
-    for name, following in pairwise(names):
-        chain[name]["Next"] = following
-    chain[names[-1]] |= {"End": True} if end is None else {"Next": end}
+def _linked(chain: dict[str, Definition], end: str | None) -> dict[str, Definition]:
+    """Let each state lead to the next and the last to `end`, or let it be the end.
+
+    What a state's ``Catch`` names is a second way to the state's own successor.
+    """
+    caught = {catch["Next"]: name for name, state in chain.items() for catch in state.get("Catch", [])}
+    main = [name for name in chain if name not in caught]
+    for name, following in pairwise([*main, end]):
+        chain[name or ""] |= {"End": True} if following is None else {"Next": following}
+    for name, guarded in caught.items():
+        chain[name] |= {key: chain[guarded][key] for key in ("Next", "End") if key in chain[guarded]}
+    return chain
 
 
 def _segment_name(segment: Segment) -> str:
@@ -251,51 +270,6 @@ def _segment_name(segment: Segment) -> str:
         return "runner"
     first, last = segment.steps[0].name, segment.steps[-1].name
     return first if first == last else f"{first} … {last}"
-
-
-def _task(function: str, payload: Definition) -> Definition:
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": {"FunctionName": f"${{{function}Function}}", "Payload": payload},
-        "OutputPath": "$.Payload",
-        "Retry": [dict(_SERVICE_FAULTS)],
-    }
-
-
-def _retry_marks(retry: RetryPolicy | None) -> Definition:
-    """What a child is told of its step's retries, so that it knows whether a failure is the last word."""
-    if retry is None:
-        return {}
-    return {
-        "tries.$": "$$.State.RetryCount",
-        "retry": {"limit": retry.limit, "exitCodes": list(retry.exit_codes)},
-    }
-
-
-def _retries(retry: RetryPolicy | None) -> list[Definition]:
-    """A step's ``retryPolicy`` as native retries: the name of a child's error carries its exit code.
-
-    1 is the code of every step whose child failed, so a list with 1 matches any failure (observed:
-    fail_retry_exitcode_match).
-    """
-    if retry is None or retry.limit == 0:
-        return []
-    any_code = not retry.exit_codes or 1 in retry.exit_codes
-    return [
-        {
-            "ErrorEquals": ["States.ALL"] if any_code else [f"ExitCode{code}" for code in retry.exit_codes],
-            "IntervalSeconds": max(1, math.ceil(retry.interval_sec)),
-            "MaxAttempts": retry.limit,
-            "BackoffRate": retry.backoff,
-            **({} if retry.max_interval_sec is None else {"MaxDelaySeconds": _max_delay(retry)}),
-        }
-    ]
-
-
-def _max_delay(retry: RetryPolicy) -> int:
-    """``MaxDelaySeconds``, which must be greater than ``IntervalSeconds``."""
-    return max(math.ceil(retry.max_interval_sec or 0), math.ceil(retry.interval_sec) + 1, 2)
 
 
 def _needs_shell(step: Step) -> bool:
@@ -320,10 +294,3 @@ def _any_shell(texts: list[str], preconditions: tuple[Precondition, ...]) -> boo
             return True
         texts += [precondition.condition, precondition.expected]
     return any(template(text).needs_shell for text in texts)
-
-
-_ITEM_FAILED = {
-    "Type": "Pass",
-    "Parameters": {"index.$": "$.index", "error.$": "$.caught.Error"},
-    "End": True,
-}

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 
-PREFIX = "fanfold-"
-MAX_LENGTH = 80
-"""Characters of a state machine's name (Step Functions quotas)."""
+MAX_LENGTH = 48
+"""Characters of a machine's name behind the stack's prefix; with it they must fit into the 80 of Step Functions."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def machine_name(key: str) -> str:
-    """The state machine of the DAG with `key` (see `DagSet`; the root's is its file without suffix).
+    """The state machine's name, behind the stack's prefix, of the DAG with `key` (see `fanfold.asl.compile`).
 
-    ``etl`` → ``fanfold-etl``. Where the key holds other characters or is too long, a hash of it keeps names apart.
+    ``etl`` → ``etl``. Where the key holds other characters or is too long, a hash of it keeps names apart.
     """
     safe = _UNSAFE.sub("-", key)
-    if safe == key and len(PREFIX + safe) <= MAX_LENGTH - 9:
-        return PREFIX + safe
+    if safe == key and len(safe) <= MAX_LENGTH - 9:
+        return safe
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return f"{PREFIX}{safe[: MAX_LENGTH - len(PREFIX) - 9]}-{digest}"
+    return f"{safe[: MAX_LENGTH - 9]}-{digest}"

@@ -28,7 +28,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """Stages that run side by side; at least one of them calls a child DAG."""
+    """Stages that run side by side; at least one of them calls a child DAG or has a task of its own."""
 
     branches: tuple[tuple[Stage, ...], ...]
 
@@ -92,10 +92,10 @@ class _Cutter:
 
     def _series(self, members: int) -> list[Stage]:
         steps = [self._steps[place] for place in _places(members)]
-        if not any(step.calls_child for step in steps):
+        if not any(step.has_own_task for step in steps):
             return [Segment(tuple(steps))]
         if len(steps) == 1:
-            return [FanOut(steps[0])]
+            return [FanOut(steps[0]) if steps[0].calls_child else Segment((steps[0],))]
         components = self._components(members)
         if len(components) > 1:
             return [Branches(tuple(tuple(self._series(component)) for component in components))]
@@ -113,7 +113,7 @@ class _Cutter:
                 part = grown
                 grown |= members & _union(self._ancestors[p] | self._descendants[p] for p in _places(part))
             waiting &= ~part
-            if any(self._steps[place].calls_child for place in _places(part)):
+            if any(self._steps[place].has_own_task for place in _places(part)):
                 parts.append(part)
             else:
                 shells |= part
@@ -175,13 +175,17 @@ def _merged(stages: Sequence[Stage]) -> list[Stage]:
     merged = list(stages[:1])
     for stage in stages[1:]:
         before = merged[-1]
-        if isinstance(before, Segment) and isinstance(stage, Segment):
+        if isinstance(before, Segment) and isinstance(stage, Segment) and _share_a_task(before, stage):
             merged[-1] = Segment(before.steps + stage.steps)
         elif isinstance(before, Branches) and isinstance(stage, Branches):
             merged += [Segment(()), stage]
         else:
             merged.append(stage)
     return merged
+
+
+def _share_a_task(*segments: Segment) -> bool:
+    return not any(step.has_own_task for segment in segments for step in segment.steps)
 
 
 def _places(members: int) -> Iterator[int]:

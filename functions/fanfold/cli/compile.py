@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from fanfold.asl.compile import Definition, compile_dag_set, machine_names
+from fanfold.asl.compile import compile_dag_set, machine_names
+from fanfold.asl.states import Definition
 from fanfold.cli.files import read_or_explain
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fanfold.dag.diagnostics import Problems, nearest
+from fanfold.dag.extension import read_extension, read_schedule, read_step_extension
 from fanfold.dag.fields import Fields, read_text
 from fanfold.dag.forms import (
     read_concurrency,
@@ -28,11 +29,12 @@ MAX_NAME = 64
 DAG_KEYS = {
     "name", "description", "group", "tags", "type", "params", "env", "schedule", "preconditions", "precondition",
     "steps", "handlerOn", "timeoutSec", "delaySec", "dotenv", "maxActiveSteps", "histRetentionDays",
+    "x-fanfold",
 }  # fmt: skip
 STEP_KEYS = {
     "name", "id", "description", "command", "script", "shell", "dir", "output", "stdout", "stderr", "depends", "run",
     "params", "parallel", "maxConcurrent", "preconditions", "precondition", "continueOn", "retryPolicy", "timeoutSec",
-    "env", "repeatPolicy", "signalOnStop",
+    "env", "repeatPolicy", "signalOnStop", "x-fanfold",
 }  # fmt: skip
 _NO_MAIL = "use the stack's alarms, or a command in 'handlerOn'"
 _NO_EXECUTOR = "write the call as a 'command' (docker, ssh, curl, jq …) or put it into a child DAG"
@@ -43,13 +45,13 @@ _UNSUPPORTED_IN_DAG = {
     "queue": "use 'maxConcurrent' on the parallel step", "skipIfSuccessful": "write a precondition",
     "maxActiveRuns": "let a first step take a lock, or schedule the DAG so that runs do not meet",
     "delay": "use 'delaySec'", "restartWaitSec": _NOT_YET, "logDir": "set FANFOLD_HOME",
-    "maxCleanUpTimeSec": _NOT_YET, "x-fanfold": _NOT_YET, "secrets": "list the variables in 'env'",
+    "maxCleanUpTimeSec": _NOT_YET, "secrets": "list the variables in 'env'",
     "runConfig": _NOT_YET, "workerSelector": _NOT_YET, "workingDir": "use 'dir' at the step", "defaults": _NOT_YET,
 }  # fmt: skip
 _UNSUPPORTED_IN_STEP = {
     "executor": _NO_EXECUTOR, "container": _NO_EXECUTOR, "type": _NO_EXECUTOR, "config": _NO_EXECUTOR,
     "mailOnError": _NO_MAIL, "call": "use 'run'", "approval": _NOT_YET,
-    "workingDir": "use 'dir'", "outputs": "use 'output'", "x-fanfold": _NOT_YET, "workerSelector": _NOT_YET,
+    "workingDir": "use 'dir'", "outputs": "use 'output'", "workerSelector": _NOT_YET,
     "parallelism": "use 'maxConcurrent'",
 }  # fmt: skip
 _HANDLERS: dict[str, HandlerName] = {
@@ -80,6 +82,7 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
     places: dict[tuple[str, str], Place] = {("", key): fields.place_of(key) for key in DAG_KEYS}
     steps = _steps(fields, chain == "chain", places, problems)
     preconditions = fields.node_of("preconditions") or fields.node_of("precondition")
+    compute, triggers = read_extension(fields, problems)
     dag = Dag(
         name=name or default_name or "",
         place=root.place,
@@ -90,7 +93,7 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
         type=chain,
         params=fields.optional("params", lambda node: read_params(node, problems)) or (),
         env=fields.optional("env", lambda node: read_env(node, problems)) or (),
-        schedule=_schedule(fields, problems),
+        schedule=read_schedule(fields, problems),
         preconditions=read_preconditions(preconditions, problems) if preconditions is not None else (),
         handlers=_handlers(fields, problems),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
@@ -98,6 +101,8 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
         dotenv=fields.texts("dotenv"),
         max_active_steps=_whole(fields, "maxActiveSteps"),
         retention_days=_whole(fields, "histRetentionDays"),
+        compute=compute,
+        triggers=triggers,
     )
     return ReadDag(dag, places)
 
@@ -112,30 +117,6 @@ def _type(fields: Fields, problems: Problems) -> Literal["chain", "graph"]:
 def _whole(fields: Fields, key: str) -> int | None:
     value = fields.number(key, least=1, whole=True)
     return None if value is None else int(value)
-
-
-def _schedule(fields: Fields, problems: Problems) -> tuple[str, ...]:
-    node = fields.node_of("schedule")
-    if isinstance(node, Mapping):
-        inner = Fields(
-            node,
-            "'schedule'",
-            {"start"},
-            problems,
-            dict.fromkeys(("stop", "restart"), "only 'start' can be scheduled"),
-        )
-        fields, key = inner, "start"
-    else:
-        key = "schedule"
-    expressions = fields.texts(key)
-    for expression in expressions:
-        parts = expression.split()
-        if parts and parts[0].startswith(("CRON_TZ=", "TZ=")):
-            parts = parts[1:]
-        if len(parts) != 5:
-            hint = "five fields: minute hour day month weekday, such as '0 */6 * * *'"
-            problems.add(fields.place_of(key), f"the schedule {expression!r} has {len(parts)} fields", hint)
-    return expressions
 
 
 def _steps(fields: Fields, chain: bool, places: dict[tuple[str, str], Place], problems: Problems) -> tuple[Step, ...]:
@@ -204,6 +185,7 @@ def _step(
         stop_signal=_signal(fields, problems),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
         env=fields.optional("env", lambda item: read_env(item, problems)) or (),
+        compute=read_step_extension(fields, problems, is_handler=bool(handler)),
     )
     _check_shape(step, fields, problems)
     return step, "depends" in fields

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from fanfold.dag.cron import Schedule
 
 MAX_ITEMS = 1000
 """The most items one ``parallel`` step takes (specification, *Limitations*)."""
@@ -138,11 +141,44 @@ class Step:
     """The signal that ends the step when the run is stopped, such as SIGINT."""
     timeout_sec: float | None = None
     env: tuple[Argument, ...] = ()
+    compute: Compute | None = None
+    """Where the step runs, as a task of its own; None for beside its neighbours."""
 
     @property
     def calls_child(self) -> bool:
         """Whether this step runs a child DAG rather than a shell."""
         return self.run is not None
+
+    @property
+    def has_own_task(self) -> bool:
+        """Whether this step cannot share a task with its neighbours."""
+        return self.calls_child or self.compute is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """``x-fanfold.compute``: where tasks run."""
+
+    kind: Literal["lambda", "ecs"]
+    place: Place
+    cpu: int | None = None
+    """CPU units of the container, 1,024 to a vCPU."""
+    memory: int | None = None
+    """MiB of the container."""
+    image: str | None = None
+    """The container's image, where it is not the stack's."""
+    timeout_sec: float | None = None
+    """How long one task may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Trigger:
+    """``x-fanfold.on.s3``: an object put into `bucket` starts a run."""
+
+    bucket: str
+    prefix: str
+    suffix: str
+    place: Place
 
 
 HandlerName = Literal["onInit", "onSuccess", "onFailure", "onCancel", "onExit"]
@@ -161,7 +197,7 @@ class Dag:
     type: Literal["chain", "graph"] = "chain"
     params: tuple[Argument, ...] = ()
     env: tuple[Argument, ...] = ()
-    schedule: tuple[str, ...] = ()
+    schedule: tuple[Schedule, ...] = ()
     preconditions: tuple[Precondition, ...] = ()
     handlers: Mapping[HandlerName, Step] = field(default_factory=dict)
     """By `HandlerName`."""
@@ -174,11 +210,14 @@ class Dag:
     """Shell steps that run at a time."""
     retention_days: int | None = None
     """Days that the records and logs of a run are kept."""
+    compute: Compute | None = None
+    """Where its tasks run; None where the compiler may choose."""
+    triggers: tuple[S3Trigger, ...] = ()
 
     @property
     def is_leaf(self) -> bool:
-        """Whether every step is a shell step, so that the DAG runs whole in one task."""
-        return not any(step.calls_child for step in self.steps)
+        """Whether the DAG runs whole in one task: no step calls a child or wants a task of its own."""
+        return not any(step.has_own_task for step in self.steps)
 
     def step(self, name: str) -> Step:
         """The step called `name`; KeyError when there is none."""

@@ -94,8 +94,17 @@ class _Reader:
             own = key if place == 0 else f"{key}#{name}"
             if place:
                 local[name] = own
+                self._refuse_starts(read)
             self.dags[own], self.texts[own], self.children[own] = read, document.text, {}
             self.waiting.append(own)
+
+    def _refuse_starts(self, read: ReadDag) -> None:
+        """A local DAG is only ever called."""
+        hint = "put it into the first document of the file, or make the local DAG a file of its own"
+        for schedule in read.dag.schedule:
+            self.problems.add(schedule.place, "a local DAG has a 'schedule'", hint)
+        for trigger in read.dag.triggers:
+            self.problems.add(trigger.place, "a local DAG has a trigger", hint)
 
     def resolve(self, key: str) -> None:
         """Find the child DAGs of the DAG with `key`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fanfold.dag.document import MAX_NAME
+from fanfold.dag.extension import FARGATE_MEMORY
 from fanfold.dag.model import DEFAULT_CONCURRENCY, MAX_ITEMS
 from fanfold.dag.references import NAME
 
@@ -98,6 +99,19 @@ _OUTPUT: Schema = {
     "anyOf": [{"type": "string"}, _object({"name": {"type": "string"}}, required=["name"])],
 }
 
+_COMPUTE: Schema = {
+    "compute": _said({"enum": ["lambda", "ecs"]}, "Where it runs: in a Lambda function or in a container."),
+    "cpu": _said({"enum": list(FARGATE_MEMORY)}, "CPU units of the container; 1,024 are a vCPU."),
+    "memory": _said({"type": "integer", "minimum": 512}, "MiB of the container."),
+    "image": _said({"type": "string"}, "The container's image, made from the runner's."),
+    "timeoutSec": _said(_SECONDS, "How long one task may take."),
+}
+_S3: Schema = _object({key: {"type": "string"} for key in ("bucket", "prefix", "suffix")}, required=["bucket"])
+_ON: Schema = _object(
+    {"s3": {"anyOf": [_S3, {"type": "array", "items": _S3}]}},
+    "What starts a run: an object put into a bucket; the run gets BUCKET and KEY as parameters.",
+)
+
 STEP_PROPERTIES: Schema = {
     "name": {"type": ["string", "number"], "maxLength": MAX_NAME},
     "id": _said({"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*$"}, "For ${id.exit_code} and the like."),
@@ -122,6 +136,7 @@ STEP_PROPERTIES: Schema = {
     "signalOnStop": {"type": "string", "pattern": "^SIG[A-Z0-9]+$"},
     "timeoutSec": _SECONDS,
     "env": _ENV,
+    "x-fanfold": _object(_COMPUTE, "Run the step as a task of its own."),
 }
 
 DAG_PROPERTIES: Schema = {
@@ -153,6 +168,7 @@ DAG_PROPERTIES: Schema = {
     "delaySec": _SECONDS,
     "maxActiveSteps": _COUNT,
     "histRetentionDays": _COUNT,
+    "x-fanfold": _object(_COMPUTE | {"on": _ON}, "Where the DAG's tasks run, and what starts it."),
 }
 
 

@@ -1,49 +1,36 @@
-"""State machines as a DAG file wants them, against those that are there (docs/architecture.md)."""
+"""State machines, their versions and the alias ``live``: as a DAG file wants them, against those that are there.
+
+A machine calls its children by the ARN of a version, so that a version that runs, or that `rollback` brings back, never
+sees a later child (Step Functions, *Versions and aliases*).
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fanfold.asl.compile import Definition, compile_dag_set, dag_object, digest, machine_names
-from fanfold.dag.model import DagSet
-from fanfold.run.runtime import dag_object_key
-from fanfold.run.store import ObjectStore
+from fanfold.asl.states import Definition
+from fanfold.deploy.target import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-Change = Literal["created", "updated", "unchanged"]
+Change = Literal["created", "updated", "unchanged", "removed"]
+
+ALIAS = "live"
+"""The alias that schedules, triggers and `fanfold start` aim at."""
+
+KEPT_VERSIONS = 100
+"""Versions of a machine that are kept for a rollback."""
+
+MAX_DEFINITION = 1024 * 1024
+"""Bytes of a definition (Step Functions quotas)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where machines are deployed to, and what their placeholders stand for."""
-
-    runner_arn: str
-    planner_arn: str
-    reducer_arn: str
-    role_arn: str
-    """The role that the machines take on."""
-    machine_arn_prefix: str
-    """``arn:aws:states:<region>:<account>:stateMachine:``."""
-
-    def fill(self, definition: Definition) -> str:
-        """A definition as JSON text with its placeholders filled in."""
-        text = json.dumps(definition)
-        for placeholder, value in self._substitutions().items():
-            text = text.replace(f"${{{placeholder}}}", value)
-        return text
-
-    def _substitutions(self) -> Mapping[str, str]:
-        return {
-            "RunnerFunction": self.runner_arn,
-            "PlannerFunction": self.planner_arn,
-            "ReducerFunction": self.reducer_arn,
-            "StateMachineArnPrefix": self.machine_arn_prefix,
-        }
+class NotOurs(Exception):
+    """Another file's state machine, or one that Fanfold did not make, stands where one is to be made; says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +40,153 @@ class DeployedMachine:
     key: str
     name: str
     arn: str
+    version: str
+    """The ARN of the version that holds this definition."""
     change: Change
 
 
-def deploy(dag_set: DagSet, store: ObjectStore, client: SFNClient, target: Target) -> list[DeployedMachine]:
-    """Put the DAG objects and bring every machine to its definition, a child's before its parent's."""
-    definitions = compile_dag_set(dag_set)
-    for key in dag_set.dags:
-        text = dag_object(dag_set, key)
-        store.put(dag_object_key(digest(text)), text)
-    names = machine_names(dag_set)
-    return [_apply(client, target, key, names[key], definition) for key, definition in definitions.items()]
+@dataclass(slots=True)
+class PlannedMachine:
+    """A state machine as it is wanted, and what must be done for it."""
+
+    key: str
+    name: str
+    """Behind the stack's prefix."""
+    definition: Definition
+    children: tuple[str, ...]
+    """The names of the machines that it calls."""
+    version: str = ""
+    """The ARN of the version that is already as wanted; empty when the machine must change."""
+    exists: bool = False
 
 
-def _apply(client: SFNClient, target: Target, key: str, name: str, definition: Definition) -> DeployedMachine:
-    arn, wanted = target.machine_arn_prefix + name, target.fill(definition)
-    try:
-        actual = client.describe_state_machine(stateMachineArn=arn)
-    except client.exceptions.StateMachineDoesNotExist:
-        client.create_state_machine(name=name, definition=wanted, roleArn=target.role_arn, type="STANDARD")
-        return DeployedMachine(key, name, arn, "created")
-    if json.loads(actual["definition"]) == json.loads(wanted) and actual["roleArn"] == target.role_arn:
-        return DeployedMachine(key, name, arn, "unchanged")
-    client.update_state_machine(stateMachineArn=arn, definition=wanted, roleArn=target.role_arn)
-    return DeployedMachine(key, name, arn, "updated")
+class Machines:
+    """The state machines of one DAG file."""
+
+    def __init__(self, client: SFNClient, target: Target, file: str) -> None:
+        self._client = client
+        self._target = target
+        self._tags = {"fanfold:stack": target.stack, "fanfold:file": tag_text(file)}
+
+    def plan(self, machine: PlannedMachine, known: str, versions: Mapping[str, str]) -> None:
+        """Find out what must be done for `machine`; changes nothing.
+
+        `known` is the ARN of the version that the last deployment left, `versions` those of the machines that it calls
+        and that need not change. Raises NotOurs.
+        """
+        unchanged_children = all(versions.get(name) for name in machine.children)
+        if known and unchanged_children:
+            described = self._describe(known)
+            if described is not None and self._same(described, self._target.fill(machine.definition, versions)):
+                machine.version, machine.exists = known, True
+                return
+        arn = self._target.arn(machine.name)
+        machine.exists = self._describe(arn) is not None
+        if machine.exists:
+            self._check_ours(arn)
+
+    def apply(self, machine: PlannedMachine, versions: Mapping[str, str]) -> DeployedMachine:
+        """Bring the machine to its definition; publishes a version where that changes anything."""
+        arn, name = self._target.arn(machine.name), self._target.prefix + machine.name
+        if machine.version:
+            return DeployedMachine(machine.key, name, arn, machine.version, "unchanged")
+        text, role = self._target.fill(machine.definition, versions), self._target.role_arn
+        if not machine.exists:
+            made = self._client.create_state_machine(
+                name=name,
+                definition=text,
+                roleArn=role,
+                type="STANDARD",
+                publish=True,
+                tags=[{"key": key, "value": value} for key, value in self._tags.items()],
+            )
+            return DeployedMachine(machine.key, name, arn, made["stateMachineVersionArn"], "created")
+        described = self._describe(arn)
+        if described is not None and self._same(described, text):
+            published = self._client.publish_state_machine_version(stateMachineArn=arn)
+            return DeployedMachine(machine.key, name, arn, published["stateMachineVersionArn"], "updated")
+        updated = self._client.update_state_machine(stateMachineArn=arn, definition=text, roleArn=role, publish=True)
+        version = updated["stateMachineVersionArn"]
+        self._forget_old_version(version)
+        return DeployedMachine(machine.key, name, arn, version, "updated")
+
+    def point_alias(self, arn: str, version: str) -> bool:
+        """Let the alias ``live`` stand for `version`; whether that was a change."""
+        alias = f"{arn}:{ALIAS}"
+        wanted: Any = [{"stateMachineVersionArn": version, "weight": 100}]
+        try:
+            actual = self._client.describe_state_machine_alias(stateMachineAliasArn=alias)
+        except (self._client.exceptions.ResourceNotFound, self._client.exceptions.StateMachineDoesNotExist):
+            self._client.create_state_machine_alias(name=ALIAS, routingConfiguration=wanted)
+            return True
+        if actual["routingConfiguration"] == wanted:
+            return False
+        self._client.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=wanted)
+        return True
+
+    def has_alias(self, arn: str) -> bool:
+        """Whether the alias ``live`` is there."""
+        try:
+            self._client.describe_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
+        except (self._client.exceptions.ResourceNotFound, self._client.exceptions.StateMachineDoesNotExist):
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Delete a machine of ours, with its alias and versions; one that is gone, or not ours, is left alone."""
+        arn = self._target.arn(name)
+        if self._describe(arn) is None:
+            return
+        try:
+            self._check_ours(arn)
+        except NotOurs:
+            return
+        if self.has_alias(arn):
+            self._client.delete_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
+        self._client.delete_state_machine(stateMachineArn=arn)
+
+    def _describe(self, arn: str) -> Mapping[str, Any] | None:
+        try:
+            described = self._client.describe_state_machine(stateMachineArn=arn)
+        except (self._client.exceptions.StateMachineDoesNotExist, self._client.exceptions.ResourceNotFound):
+            return None
+        return None if described.get("status") == "DELETING" else described
+
+    def _same(self, described: Mapping[str, Any], text: str) -> bool:
+        same: bool = json.loads(described["definition"]) == json.loads(text)
+        return same and described["roleArn"] == self._target.role_arn
+
+    def _check_ours(self, arn: str) -> None:
+        listed = self._client.list_tags_for_resource(resourceArn=arn)["tags"]
+        tags = {tag["key"]: tag["value"] for tag in listed}
+        if {key: tags.get(key) for key in self._tags} == self._tags:
+            return
+        name = arn.rpartition(":")[2]
+        owner = tags.get("fanfold:file")
+        if owner is not None and tags.get("fanfold:stack") == self._target.stack:
+            raise NotOurs(f"the state machine {name} belongs to the file {owner}")
+        raise NotOurs(f"there is a state machine {name} that this stack did not make")
+
+    def _forget_old_version(self, version: str) -> None:
+        """Delete the version that is too old to go back to; Step Functions keeps 1,000 of a machine."""
+        arn, _, number = version.rpartition(":")
+        if int(number) > KEPT_VERSIONS:
+            old = f"{arn}:{int(number) - KEPT_VERSIONS}"
+            self._client.delete_state_machine_version(stateMachineVersionArn=old)
+
+
+def tag_text(text: str) -> str:
+    """`text` as a tag may hold it: letters, digits, blanks and ``_.:/+-@``; all else as ``=XX``, at most 256."""
+    kept = "".join(
+        character if character.isascii() and (character.isalnum() or character in " _.:/+-@") else
+        "".join(f"={byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+        for character in text
+    )  # fmt: skip
+    return kept if len(kept) <= 256 else f"{kept[:239]}={hash_of(text)}"
+
+
+def hash_of(text: str) -> str:
+    """16 hexadecimal digits that tell `text` from any other."""
+    import hashlib
+
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

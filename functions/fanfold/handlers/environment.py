@@ -30,11 +30,12 @@ def logger() -> Logger:
 
 def runtime_of(context: LambdaContext) -> Runtime:
     """The runtime of one call."""
-    return replace(_runtime(), remaining=lambda: context.get_remaining_time_in_millis() / 1000)
+    return replace(base_runtime(), remaining=lambda: context.get_remaining_time_in_millis() / 1000)
 
 
 @lru_cache(maxsize=1)
-def _runtime() -> Runtime:
+def base_runtime() -> Runtime:
+    """What every call of this process shares."""
     import boto3
 
     WORK_FOLDER.mkdir(parents=True, exist_ok=True)

@@ -1,96 +1,218 @@
-"""The parser: a DAG file put into the bucket → state machines, and a report beside the file.
+"""The parser: a DAG file put into the bucket → state machines, schedules and triggers, and a report beside the file.
 
-A file with errors changes nothing that is deployed; its report holds every error (docs/architecture.md).
+What counts is the file as it is now; an event only says where to look. A file with errors changes nothing that is
+deployed; its report holds every error (docs/architecture.md).
 """
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from fanfold.dag.diagnostics import DagFileError
-from fanfold.dag.read import read_dag_file
-from fanfold.deploy.machines import Target, deploy
+from fanfold.dag.read import SUFFIXES
+from fanfold.deploy.bundles import Bundler
+from fanfold.deploy.clients import Clients
+from fanfold.deploy.deployment import Deployer, Report
+from fanfold.deploy.record import Records
+from fanfold.deploy.target import Ecs, Starts, Target
 from fanfold.run.store import ObjectStore
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
 DAG_PREFIX = "dags/"
 """The DAG folder within the DAG bucket."""
 
-SUFFIXES = (".yaml", ".yml")
 REPORT_SUFFIX = ".report.json"
+
+Observer = Callable[[str, dict[str, Any]], None]
+"""Is told the bucket and the report of every file."""
+
+
+def _ignore(_bucket: str, _report: dict[str, Any]) -> None:
+    """The observer that looks away."""
 
 
 @dataclass(frozen=True)
 class ParserRuntime:
     """What the parser needs of the world."""
 
-    s3: S3Client
-    states: SFNClient
-    run_store: ObjectStore
+    clients: Clients
+    run_bucket: str
     target: Target
     environment: frozenset[str] = frozenset()
     """The variables that the runner's environment has, for which no DAG need set them."""
+    observer: Observer = _ignore
+    has_bundles: bool = True
+    """Whether the files beside a DAG file must travel with it; on a laptop they are where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A file of the DAG folder that was put or removed."""
+
+    bucket: str
+    path: str
+    sequencer: str | None
 
 
 def handle(
     event: dict[str, Any], context: LambdaContext, runtime: ParserRuntime | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """An S3 event notification → ``{"reports": [...]}``; one file's fault never touches another's."""
+    """An S3 event, direct or by EventBridge → ``{"reports": [...]}``.
+
+    One file's fault never touches another's: all are handled before the first fault is raised, so that the event is
+    tried again.
+    """
     runtime = runtime or _runtime()
-    reports = []
-    for record in event.get("Records", []):
-        bucket, key = record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
-        if key.startswith(DAG_PREFIX) and key.endswith(SUFFIXES) and record["eventName"].startswith("ObjectCreated"):
-            reports.append(_deploy_file(runtime, bucket, key))
+    reports: list[dict[str, Any]] = []
+    faults: list[Exception] = []
+    for change in _changes(event):
+        try:
+            reports += _handle_change(runtime, change)
+        except Exception as fault:
+            fault.add_note(f"file: {change.path}")
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise ExceptionGroup("several files could not be deployed", faults)
     return {"reports": reports}
 
 
-def _deploy_file(runtime: ParserRuntime, bucket: str, key: str) -> dict[str, Any]:
-    files = ObjectStore(runtime.s3, bucket)
-    path = key.removeprefix(DAG_PREFIX)
-    report: dict[str, Any] = {"file": path}
-    try:
-        dag_set = read_dag_file(path, lambda name: _fetch(runtime.s3, bucket, DAG_PREFIX + name), runtime.environment)
-    except DagFileError as error:
-        report |= {"status": "refused", "problems": [asdict(problem) for problem in error.problems]}
+def _changes(event: dict[str, Any]) -> Iterator[_Change]:
+    """The DAG files that the event tells of."""
+    from aws_lambda_powertools.utilities.data_classes.s3_event import S3Event, S3EventBridgeNotificationEvent
+
+    found = []
+    if "detail" in event:
+        detail = S3EventBridgeNotificationEvent(event).detail
+        found.append((detail.bucket.name, detail.object.key, detail.object.get("sequencer")))
     else:
-        machines = deploy(dag_set, runtime.run_store, runtime.states, runtime.target)
-        report |= {"status": "deployed", "machines": [asdict(machine) for machine in machines]}
-    files.put_json(key + REPORT_SUFFIX, report)
-    return report
+        for record in S3Event(event).records:
+            item = record.s3.get_object
+            found.append((record.s3.bucket.name, unquote_plus(item.key), item.get("sequencer")))
+    for bucket, key, sequencer in found:
+        if key.startswith(DAG_PREFIX) and key.endswith(SUFFIXES):
+            yield _Change(bucket, key.removeprefix(DAG_PREFIX), sequencer)
 
 
-def _fetch(client: S3Client, bucket: str, key: str) -> bytes | None:
-    try:
-        return client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except client.exceptions.NoSuchKey:
-        return None
+def _handle_change(runtime: ParserRuntime, change: _Change) -> Iterator[dict[str, Any]]:
+    """Deploy a file, and every other that has looked at it."""
+    store = ObjectStore(runtime.clients.s3, runtime.run_bucket)
+    records = Records(runtime.clients.s3, runtime.run_bucket)
+    deployer = Deployer(runtime.clients, runtime.target, store, records, runtime.environment)
+    bundler = Bundler(runtime.clients.s3, change.bucket, DAG_PREFIX, store) if runtime.has_bundles else None
+    bundle = bundler.bundle_of if bundler is not None else None
+    others: list[tuple[str, str | None]] = [(file, None) for file in deployer.dependents(change.path)]
+    for path, sequencer in [(change.path, change.sequencer), *others]:
+        files = _Files(runtime.clients, change.bucket)
+        report = deployer.reconcile(path, files.fetch, bundle, sequencer)
+        yield _tell(runtime, change.bucket, files, report)
+
+
+@dataclass
+class _Files:
+    """The files of the DAG folder, each read once."""
+
+    clients: Clients
+    bucket: str
+    read: dict[str, tuple[bytes | None, dict[str, str]]] = field(default_factory=dict)
+
+    def fetch(self, path: str) -> bytes | None:
+        """A file's bytes; None when there is none."""
+        if path not in self.read:
+            s3 = self.clients.s3
+            try:
+                got = s3.get_object(Bucket=self.bucket, Key=DAG_PREFIX + path)
+            except s3.exceptions.NoSuchKey:
+                self.read[path] = None, {}
+            else:
+                version = {"etag": got["ETag"], "version": got.get("VersionId", "")}
+                self.read[path] = got["Body"].read(), version
+        return self.read[path][0]
+
+
+def _tell(runtime: ParserRuntime, bucket: str, files: _Files, report: Report) -> dict[str, Any]:
+    """Leave the report beside the file, and tell the observer; a file that is gone takes its report with it."""
+    told = report.to_json()
+    key = DAG_PREFIX + report.file + REPORT_SUFFIX
+    if report.status in ("deployed", "refused"):
+        told |= files.read[report.file][1]
+        ObjectStore(runtime.clients.s3, bucket).put_json(key, told)
+    elif report.status in ("removed", "absent"):
+        runtime.clients.s3.delete_object(Bucket=bucket, Key=key)
+    runtime.observer(bucket, told)
+    return told
 
 
 @lru_cache(maxsize=1)
 def _runtime() -> ParserRuntime:
-    import boto3
-
-    s3 = boto3.client("s3")
     env = os.environ
+    clients = Clients()
+    ecs = starts = None
+    if env.get("FANFOLD_ECS_SUBNETS"):
+        ecs = Ecs(
+            cluster=env["FANFOLD_ECS_CLUSTER"],
+            task_definition=env["FANFOLD_ECS_TASK_DEFINITION"],
+            subnets=env["FANFOLD_ECS_SUBNETS"],
+            security_groups=env["FANFOLD_ECS_SECURITY_GROUPS"],
+            assign_public_ip=env["FANFOLD_ECS_ASSIGN_PUBLIC_IP"],
+        )
+    if env.get("FANFOLD_STARTER_ROLE_ARN"):
+        starts = Starts(
+            role_arn=env["FANFOLD_STARTER_ROLE_ARN"],
+            schedule_group=env["FANFOLD_SCHEDULE_GROUP"],
+            dead_letter_arn=env["FANFOLD_DEAD_LETTER_ARN"],
+            zone=env.get("FANFOLD_SCHEDULE_ZONE", "UTC"),
+            window_minutes=int(env.get("FANFOLD_SCHEDULE_WINDOW", "1")),
+        )
     return ParserRuntime(
-        s3=s3,
-        states=boto3.client("stepfunctions"),
-        run_store=ObjectStore(s3, env["FANFOLD_RUN_BUCKET"]),
+        clients=clients,
+        run_bucket=env["FANFOLD_RUN_BUCKET"],
         target=Target(
+            stack=env["FANFOLD_STACK"],
             runner_arn=env["FANFOLD_RUNNER_ARN"],
             planner_arn=env["FANFOLD_PLANNER_ARN"],
             reducer_arn=env["FANFOLD_REDUCER_ARN"],
             role_arn=env["FANFOLD_STATES_ROLE_ARN"],
-            machine_arn_prefix=env["FANFOLD_MACHINE_ARN_PREFIX"],
+            machine_arns=env["FANFOLD_MACHINE_ARNS"],
+            starts=starts,
+            ecs=ecs,
         ),
         environment=frozenset(env.get("FANFOLD_RUNNER_VARIABLES", "").split()),
+        observer=_Teller(clients),
     )
+
+
+@dataclass(frozen=True)
+class _Teller:
+    """Writes each report into the log, counts it, and sends it to the default event bus."""
+
+    clients: Clients
+
+    def __call__(self, bucket: str, report: dict[str, Any]) -> None:
+        from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+        from fanfold.handlers.environment import logger
+
+        refused = report["status"] == "refused"
+        write = logger().error if refused else logger().info
+        write("deployment", extra={"report": report})
+        name = "DeploymentsRefused" if refused else "Deployments"
+        with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Fanfold") as metric:
+            metric.add_dimension("stack", os.environ["FANFOLD_STACK"])
+        detail = {
+            "file": report["file"],
+            "status": report["status"],
+            "dag": report.get("dag"),
+            "problems": len(report.get("problems", [])),
+            "report": {"bucket": bucket, "key": DAG_PREFIX + report["file"] + REPORT_SUFFIX},
+        }
+        entry: Any = {"Source": "fanfold", "DetailType": "Fanfold Deployment", "Detail": json.dumps(detail)}
+        self.clients.events.put_events(Entries=[entry])

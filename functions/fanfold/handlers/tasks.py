@@ -5,6 +5,7 @@ Each takes the payload that `fanfold.asl.compile` writes and returns the next st
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fanfold.run.item import run_item
@@ -13,8 +14,9 @@ from fanfold.run.plan import plan_step
 from fanfold.run.reduce import reduce_step
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import Scope
-from fanfold.run.segment import run_segment
+from fanfold.run.segment import lose_segment, run_segment
 from fanfold.run.steps import RunContext
+from fanfold.run.store import prefix_of_run
 
 Payload = dict[str, Any]
 
@@ -27,16 +29,36 @@ def segment(runtime: Runtime, payload: Payload) -> Payload:
     return _close(context, payload)
 
 
+def lost(runtime: Runtime, payload: Payload) -> Payload:
+    """Record the steps of a segment whose task ended without an answer: out of time or memory, or killed."""
+    state = dict(payload["scope"])
+    caught = state.pop("caught")
+    if "payload" in state:
+        state = json.loads(runtime.store.load(state["payload"]))["scope"]
+    context = _context(runtime, payload, state)
+    if context.scope.status is None:
+        reason = f"its task ended without an answer: {caught['Error']}: {caught.get('Cause', '')}".rstrip(": ")
+        lose_segment(context, payload["steps"], reason)
+    return _close(context, payload)
+
+
+def hand_over(runtime: Runtime, payload: Payload) -> Payload:
+    """Store what a container is to run: its environment is too small for it."""
+    text = json.dumps(payload["payload"])
+    return {"payload": runtime.store.spill(prefix_of_run(payload["execution"]), text)}
+
+
 def plan(runtime: Runtime, payload: Payload) -> Payload:
     """Resolve what a step's child DAG is called with."""
     context = _context(runtime, payload, payload["scope"])
-    planned = plan_step(context, context.dag.step(payload["step"]))
+    planned = plan_step(context, context.dag.step(payload["step"]), pointers=payload.get("pointers", False))
     return {"scope": context.scope.to_json(runtime.store), **planned}
 
 
 def item(runtime: Runtime, payload: Payload) -> Payload:
     """Run a leaf child for one item; raises `fanfold.run.item.ItemFailed`."""
-    return run_item(runtime, runtime.dag(payload["dag"]), payload)
+    runtime, dag = runtime.for_dag(payload["dag"])
+    return run_item(runtime, dag, payload)
 
 
 def reduce(runtime: Runtime, payload: Payload) -> Payload:
@@ -48,7 +70,7 @@ def reduce(runtime: Runtime, payload: Payload) -> Payload:
 
 
 def _context(runtime: Runtime, payload: Payload, scope: Payload) -> RunContext:
-    dag = runtime.dag(payload["dag"])
+    runtime, dag = runtime.for_dag(payload["dag"])
     if payload.get("begin"):
         return begin(runtime, dag, scope, payload["execution"])
     return open_context(runtime, dag, Scope.from_json(scope, runtime.store))

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fanfold.local.moto_overrides import REGION, Function, overrides
+from fanfold.local.constants import REGION
+from fanfold.local.moto_additions import Function, Launch
+from fanfold.local.moto_overrides import overrides
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -18,16 +20,21 @@ _POLL_SECONDS = 0.005
 
 
 @contextmanager
-def embedded_aws(functions: Mapping[str, Function], sleep: Callable[[float], object] = time.sleep) -> Iterator[None]:
+def embedded_aws(
+    functions: Mapping[str, Function],
+    sleep: Callable[[float], object] = time.sleep,
+    launch: Launch | None = None,
+) -> Iterator[None]:
     """Bring it up and take it down again; state machines and S3 notifications reach `functions` by their names.
 
-    `sleep` passes the seconds between two tries of a state. Inside, boto3 clients with default settings reach it and
-    nothing else. The environment, and every override of moto, are restored at the end.
+    `sleep` passes the seconds between two tries of a state, `launch` starts a container with an environment. Inside,
+    boto3 clients with default settings reach it and nothing else. The environment, and every override of moto, are
+    restored at the end.
     """
     from moto import mock_aws
 
     environment = dict(os.environ)
-    with _quiet("moto", "botocore"), overrides(functions, sleep):
+    with _quiet("moto", "botocore"), overrides(functions, sleep, launch):
         os.environ["AWS_DEFAULT_REGION"] = REGION
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"):
             os.environ.pop(name, None)

@@ -10,24 +10,20 @@ import json
 import marshal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
+import fanfold.local.moto_quick_import  # noqa: F401 - before moto's Step Functions
+
+# isort: split
 import botocore.session
 import jsonpath_ng.ext.parser
 import jsonpath_ng.parser
 from moto.core import base_backend
-from moto.s3 import notifications
-
-# moto's Step Functions import its Batch, and that its EC2, which takes a second to import; one name of it is needed.
-_stands_in = "moto.batch.utils" not in sys.modules
-if _stands_in:
-    sys.modules["moto.batch.utils"] = ModuleType("moto.batch.utils")
-    sys.modules["moto.batch.utils"].JobStatus = SimpleNamespace(SUCCEEDED="SUCCEEDED", FAILED="FAILED")  # type: ignore[attr-defined]
-
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.program import program
@@ -42,39 +38,28 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
 from moto.stepfunctions.parser.asl.eval import environment, states
+from moto.stepfunctions.parser.asl.eval.callback.callback import HeartbeatTimedOut
 from moto.stepfunctions.parser.asl.parse import asl_parser
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 
-if _stands_in:
-    del sys.modules["moto.batch.utils"]
+from fanfold.local.constants import REGION
+from fanfold.local.moto_additions import Function, Launch, additions, call_function
 
-Function = Callable[[Any, Any], Any]
-"""A Lambda handler: (event, context) → what JSON can hold."""
-
-REGION = "us-east-1"
 SYNC_POLL_SECONDS = 0.02
+HEARTBEAT_POLL_SECONDS = 0.1
 RECURSION_LIMIT = 20_000
 
 
-class _LocalContext:
-    """The second argument of a handler: there is no time limit here."""
-
-    aws_request_id = "local"
-    memory_limit_in_mb = 128
-
-    def __init__(self, function_name: str) -> None:
-        self.function_name = function_name
-        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:123456789012:function:{function_name}"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 2**31
-
-
 @contextmanager
-def overrides(functions: Mapping[str, Function], sleep: Callable[[float], object]) -> Iterator[None]:
-    """All overrides, for as long as the context lasts; `sleep` passes the time between two tries of a state."""
+def overrides(
+    functions: Mapping[str, Function], sleep: Callable[[float], object], launch: Launch | None = None
+) -> Iterator[None]:
+    """All overrides, for as long as the context lasts.
+
+    `sleep` passes the time between two tries of a state, `launch` starts a container.
+    """
     with ExitStack() as stack:
-        for owner, name, replacement in _replacements(functions, sleep):
+        for owner, name, replacement in (*_replacements(functions, sleep), *additions(functions, launch)):
             _replace(stack, owner, name, replacement)
         stack.enter_context(_recursion())
         yield
@@ -84,7 +69,6 @@ def _replacements(
     functions: Mapping[str, Function], sleep: Callable[[float], object]
 ) -> Iterator[tuple[Any, str, Any]]:
     """(module or class, name, what stands in for it), each with the reason."""
-    yield notifications, "_invoke_awslambda", _notify(functions)
     yield lambda_eval_utils, "_invoke_lambda_function", _invoke_from_state(functions)
     # jsonpath_ng builds its parser anew at each call: half of the time of a Map item.
     yield json_path, "parse", lru_cache(maxsize=None)(jsonpath_ng.ext.parser.parse)
@@ -107,6 +91,8 @@ def _replacements(
     # A retried task keeps its old token, whose endpoint is closed, and so times out at once.
     callback = state_task_service_callback.StateTaskServiceCallback
     yield callback, "_eval_execution", _with_new_token(callback._eval_execution)
+    # An answer that comes before the state listens for heartbeats is not heard.
+    yield callback, "_wait_for_task_token_heartbeat", _wait_for_answer_or_heartbeat
     # The time until a retry is slept through, also when the run is stopped meanwhile.
     yield retrier_decl, "time", SimpleNamespace(sleep=sleep)
     # moto looks every half second whether a nested execution has ended.
@@ -124,34 +110,12 @@ def _replace(stack: ExitStack, owner: Any, name: str, replacement: Any) -> None:
     setattr(owner, name, replacement)
 
 
-def _call(functions: Mapping[str, Function], name: str, event: Any) -> tuple[Any, bool]:
-    """(the answer or the error as Lambda words it, whether it is an error)."""
-    if name not in functions:
-        return {"errorType": "Lambda.ResourceNotFoundException", "errorMessage": f"there is no function {name}"}, True
-    try:
-        return functions[name](event, _LocalContext(name)), False
-    except Exception as error:
-        kind = getattr(error, "error_name", type(error).__name__)
-        return {"errorType": kind, "errorMessage": str(error)}, True
-
-
-def _notify(functions: Mapping[str, Function]) -> Callable[..., None]:
-    """An S3 notification calls the function here, rather than in a container."""
-
-    def invoke(account_id: str, event_body: dict[str, Any], fn_arn: str, region_name: str) -> None:
-        answer, failed = _call(functions, fn_arn.rpartition(":")[2], event_body)
-        if failed:
-            raise RuntimeError(f"{answer['errorType']}: {answer['errorMessage']}")
-
-    return invoke
-
-
 def _invoke_from_state(functions: Mapping[str, Function]) -> Callable[..., dict[str, Any]]:
     """A state's task calls the function here, without a container and without the detour through boto."""
 
     def invoke(parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
         name = parameters["FunctionName"].rpartition(":")[2]
-        answer, failed = _call(functions, name, json.loads(parameters.get("Payload") or b"{}"))
+        answer, failed = call_function(functions, name, json.loads(parameters.get("Payload") or b"{}"))
         response: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": _as_json(answer)}
         return response | {"FunctionError": "Unhandled"} if failed else response
 
@@ -250,6 +214,19 @@ def _with_new_token(original: Callable[..., None]) -> Callable[..., None]:
         original(self, env)
 
     return eval_execution
+
+
+def _wait_for_answer_or_heartbeat(self: Any, env: Any, callback_endpoint: Any, heartbeat_endpoint: Any) -> Any:
+    beat, seconds = heartbeat_endpoint._next_heartbeat_event, heartbeat_endpoint._heartbeat_seconds
+    end = time.monotonic() + seconds
+    while env.is_running() and time.monotonic() < end:
+        outcome = callback_endpoint.wait(HEARTBEAT_POLL_SECONDS)
+        if outcome is not None:
+            return outcome
+        if beat.is_set():
+            beat.clear()
+            end = time.monotonic() + seconds
+    return HeartbeatTimedOut() if env.is_running() else None
 
 
 @contextmanager

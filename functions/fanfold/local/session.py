@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,9 +24,12 @@ from typing import Any
 from fanfold.dag.diagnostics import DagFileError, Problem
 from fanfold.dag.model import Place
 from fanfold.dag.params import from_arguments
-from fanfold.dag.read import read_dag_file
-from fanfold.deploy.machines import Target
-from fanfold.handlers import parser, planner, reducer, runner
+from fanfold.dag.read import SUFFIXES, read_dag_file
+from fanfold.deploy.clients import Clients
+from fanfold.deploy.machines import ALIAS
+from fanfold.deploy.target import Ecs, Target
+from fanfold.handlers import container, parser, planner, reducer, runner
+from fanfold.local.constants import ACCOUNT, FUNCTION_ARNS, REGION
 from fanfold.local.folder import fetch_from
 from fanfold.run.events import Observer, ignore
 from fanfold.run.runtime import Cancellation, Runtime
@@ -35,14 +39,17 @@ RunRecord = dict[str, Any]
 
 DAG_BUCKET = "fanfold-dags"
 RUN_BUCKET = "fanfold-runs"
-_LAMBDA_ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
-_TARGET = Target(
-    runner_arn=f"{_LAMBDA_ARN}fanfold-runner",
-    planner_arn=f"{_LAMBDA_ARN}fanfold-planner",
-    reducer_arn=f"{_LAMBDA_ARN}fanfold-reducer",
-    role_arn="arn:aws:iam::123456789012:role/fanfold-states",
-    machine_arn_prefix="arn:aws:states:us-east-1:123456789012:stateMachine:",
+LOCAL = Target(
+    stack="fanfold",
+    runner_arn=f"{FUNCTION_ARNS}fanfold-runner",
+    planner_arn=f"{FUNCTION_ARNS}fanfold-planner",
+    reducer_arn=f"{FUNCTION_ARNS}fanfold-reducer",
+    role_arn=f"arn:aws:iam::{ACCOUNT}:role/fanfold-states",
+    machine_arns=f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:",
+    ecs=Ecs("fanfold", "fanfold-runner", "subnet-0", "sg-0"),
+    lambda_seconds=float("inf"),
 )
+"""A laptop: containers run, functions have no time limit, and only a command starts runs."""
 
 
 def data_folder() -> Path:
@@ -86,16 +93,14 @@ class Session:
             "fanfold-reducer": partial(self._call, reducer.handle, "run"),
             "fanfold-runner": partial(self._call, runner.handle, "run"),
         }
-        self._resources.enter_context(embedded_aws(functions, self._cancellation.wait))
-        import boto3
-
-        self._s3 = boto3.client("s3")
-        self._states = boto3.client("stepfunctions")
+        self._resources.enter_context(embedded_aws(functions, self._cancellation.wait, self._run_container))
+        clients = Clients()
+        self._s3, self._states = clients.s3, clients.states
         for bucket in (DAG_BUCKET, RUN_BUCKET):
             self._s3.create_bucket(Bucket=bucket)
         store = ObjectStore(self._s3, RUN_BUCKET)
         self._runtimes: dict[str, Any] = {
-            "parser": parser.ParserRuntime(self._s3, self._states, store, _TARGET, frozenset(base_env)),
+            "parser": parser.ParserRuntime(clients, RUN_BUCKET, LOCAL, frozenset(base_env), has_bundles=False),
             "run": Runtime(store, self.log_folder, self._file.parent, base_env, self._observer, self._cancellation),
         }
         self._notify_parser()
@@ -109,17 +114,22 @@ class Session:
     def _call(self, handler: Any, runtime: str, event: Any, context: Any) -> Any:
         return handler(event, context, runtime=self._runtimes[runtime])
 
+    def _run_container(self, environ: dict[str, str]) -> None:
+        """A container is a thread here, with the container's own entry point."""
+        arguments = (environ, self._runtimes["run"], self._states)
+        threading.Thread(target=container.run_container, args=arguments, name="container", daemon=True).start()
+
     def _notify_parser(self) -> None:
         """As the stack's template does: an object put below the DAG prefix starts the parser."""
         configurations: Any = [
             {
-                "LambdaFunctionArn": f"{_LAMBDA_ARN}fanfold-parser",
+                "LambdaFunctionArn": f"{FUNCTION_ARNS}fanfold-parser",
                 "Events": ["s3:ObjectCreated:*"],
                 "Filter": {"Key": {"FilterRules": [
                     {"Name": "prefix", "Value": parser.DAG_PREFIX}, {"Name": "suffix", "Value": suffix},
                 ]}},
             }
-            for suffix in parser.SUFFIXES
+            for suffix in SUFFIXES
         ]  # fmt: skip
         self._s3.put_bucket_notification_configuration(
             Bucket=DAG_BUCKET, NotificationConfiguration={"LambdaFunctionConfigurations": configurations}
@@ -152,7 +162,7 @@ class Session:
 
         self.log_folder.mkdir(parents=True, exist_ok=True)
         started = self._states.start_execution(
-            stateMachineArn=self._machine_arn,
+            stateMachineArn=f"{self._machine_arn}:{ALIAS}",
             name=self.run_id,
             input=json.dumps({"params": from_arguments(arguments).to_json()}),
         )

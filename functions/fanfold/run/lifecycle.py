@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -19,7 +20,7 @@ from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.scope import RunIdentity, Scope, Status, StepOutcome
 from fanfold.run.shell import ShellFault
 from fanfold.run.steps import RunContext, check_preconditions, run_step
-from fanfold.run.store import result_key, size
+from fanfold.run.store import result_key, size, start_key
 from fanfold.run.variables import ExpansionFault, Variables
 
 
@@ -34,7 +35,8 @@ def open_context(runtime: Runtime, dag: Dag, scope: Scope) -> RunContext:
 def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunContext:
     """Begin a run: `start` is the execution's input, `name` the execution's name.
 
-    ``{"params": {"positional": […], "named": {…}}}`` starts a root; ``{"fan", "index", "args"}`` an item's child.
+    ``{"params"?: {"positional": […], "named": {…}}, "trigger"?: {"time"?}}`` starts a root, and
+    ``{"fan", "index", "args"}`` an item's child.
     """
     if "fan" in start:
         fan, index = start["fan"], start["index"]
@@ -52,6 +54,10 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
     context = open_context(runtime, dag, scope)
     context.logs.note(f"DAG {dag.name}: run {run.id} started")
     try:
+        other = _other_start(context, start.get("trigger") or {})
+        if other is not None:
+            scope.status, scope.error = "cancelled", other
+            return context
         _bind(context, given)
         _read_dotenv(context)
         unmet = check_preconditions(context.variables(""), dag.preconditions)
@@ -62,6 +68,16 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
     except (ExpansionFault, ShellFault) as fault:
         scope.status, scope.error = "failed", str(fault)
     return context
+
+
+def _other_start(context: RunContext, trigger: dict[str, Any]) -> str | None:
+    """Why a scheduled run must not go on: two schedules of one DAG may fire at the same time, and one run is meant."""
+    if "time" not in trigger:
+        return None
+    time_of_start = str(trigger["time"])
+    key = start_key(hashlib.sha256(f"{context.dag.place.file} {time_of_start}".encode()).hexdigest())
+    first = context.runtime.store.put_once(key, context.scope.run.id)
+    return None if first == context.scope.run.id else f"the run {first} was started for {time_of_start} too"
 
 
 def load_arguments(runtime: Runtime, fan: dict[str, Any], arguments: Any) -> Json:

@@ -30,11 +30,11 @@ RESULT_OVERHEAD = 40
 """Bytes of the record that says that an item's result lies in the store."""
 
 
-def plan_step(context: RunContext, step: Step) -> dict[str, Any]:
+def plan_step(context: RunContext, step: Step, *, pointers: bool = False) -> dict[str, Any]:
     """``{"items": [...], "fan": {...}}`` for the Map; no items when the step must not run or cannot.
 
     Why it does not run is then recorded in the scope. Every item's parameters are written to the plan object; the
-    state holds them too as long as they are small.
+    state holds them too as long as they are small, unless only `pointers` are wanted.
     """
     run, started = context.scope.run, time.time()
     fan: dict[str, Any] = {
@@ -70,7 +70,7 @@ def plan_step(context: RunContext, step: Step) -> dict[str, Any]:
         )
     )  # fmt: skip
     fan["budget"] = max(RESULTS_BUDGET // len(entries), RESULT_OVERHEAD)
-    return {"items": _write_plan(context, fan["plan"], entries), "fan": fan}
+    return {"items": _write_plan(context, fan["plan"], entries, pointers), "fan": fan}
 
 
 class _Unmet(Exception):
@@ -133,11 +133,11 @@ def _inline_item(variables: Variables, item: Json) -> Json:
     return "".join([*pieces, item[done:]])
 
 
-def _write_plan(context: RunContext, key: str, entries: list[tuple[Parameters, Json]]) -> list[Any]:
+def _write_plan(context: RunContext, key: str, entries: list[tuple[Parameters, Json]], pointers: bool) -> list[Any]:
     lines = [json.dumps({"params": parameters.to_json(), "shown": shown}) + "\n" for parameters, shown in entries]
     context.runtime.store.put(key, "".join(lines))
     items: list[Any] = [parameters.to_json() for parameters, _ in entries]
-    if size(items) <= ITEMS_BUDGET:
+    if not pointers and size(items) <= ITEMS_BUDGET:
         return items
     places: list[dict[str, Any]] = []
     offset = 0

@@ -9,13 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fanfold.dag.model import Dag
 from fanfold.dag.read import read_document
+from fanfold.run.bundle import unpacked
 from fanfold.run.events import Observer, ignore
 from fanfold.run.store import ObjectStore
 
@@ -91,15 +92,29 @@ class Runtime:
     remaining: Callable[[], float] = lambda: float("inf")
     """Seconds until the platform ends this call."""
 
-    def dag(self, digest: str) -> Dag:
-        """The DAG of the immutable object named by its SHA-256."""
-        return _dag(self.store, digest)
+    bundle: str | None = None
+    """The bundle with the files that travel with the DAG; None where they lie in the work folder."""
+
+    def for_dag(self, digest: str) -> tuple[Runtime, Dag]:
+        """The DAG of the immutable object named by its SHA-256, and the runtime with its bundle."""
+        dag, bundle = _stored_dag(self.store, digest)
+        return replace(self, bundle=bundle), dag
+
+    def folder_of(self, dag: Dag) -> Path:
+        """Where the steps of `dag` run: the folder of its own file."""
+        below = Path(dag.place.file).parent
+        if self.bundle is not None:
+            return unpacked(self.store, self.bundle, self.work_folder) / below
+        folder = self.work_folder / below
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 @lru_cache(maxsize=256)
-def _dag(store: ObjectStore, digest: str) -> Dag:
+def _stored_dag(store: ObjectStore, digest: str) -> tuple[Dag, str | None]:
+    """A DAG, and the bundle with the files of its folder."""
     stored: dict[str, Any] = store.get_json(dag_object_key(digest))
-    return read_document(stored["file"], stored["name"], stored["text"])
+    return read_document(stored["file"], stored["name"], stored["text"]), stored.get("bundle")
 
 
 def dag_object_key(digest: str) -> str:

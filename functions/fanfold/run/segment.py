@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 
 from fanfold.dag.model import Step
-from fanfold.run.outcome import blocked, gate
+from fanfold.run.outcome import blocked, gate, judge_failure
 from fanfold.run.scope import StepOutcome
 from fanfold.run.steps import RunContext, run_step, tell_finished
 
@@ -36,6 +36,20 @@ def run_segment(context: RunContext, names: Sequence[str]) -> None:
                 done, _ = wait(running, timeout=None, return_when=FIRST_COMPLETED)
                 for future in done:
                     _finish(context, running.pop(future), future.result())
+
+
+def lose_segment(context: RunContext, names: Sequence[str], reason: str) -> None:
+    """Record the steps called `names`, whose task ended without an answer, as failed."""
+    for name in names:
+        step = context.dag.step(name)
+        verdict = gate(step, context.scope.steps)
+        if verdict == "run":
+            lost = StepOutcome("failed", exit_code=1, error=reason, log=str(context.logs.run_log))
+            outcome = judge_failure(step, lost)
+        else:
+            outcome = blocked(verdict)
+        tell_finished(context, step, outcome)
+        _finish(context, step, outcome)
 
 
 def _is_chain(steps: Sequence[Step]) -> bool:

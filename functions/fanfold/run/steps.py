@@ -38,7 +38,7 @@ class RunContext:
     @property
     def folder(self) -> Path:
         """Where steps run: the folder of the DAG's own file."""
-        return self.runtime.work_folder / Path(self.dag.place.file).parent
+        return self.runtime.folder_of(self.dag)
 
     def variables(self, step: str, extra: dict[str, str] | None = None) -> Variables:
         """The variables as the step called `step` sees them, the format's built-in ones among them."""
@@ -50,7 +50,7 @@ class RunContext:
             "DAG_RUN_STEP_STDOUT_FILE": str(self.logs.stdout(step)),
             "DAG_RUN_STEP_STDERR_FILE": str(self.logs.stderr(step)),
         }
-        return Variables(self.runtime, self.scope, self.folder, built_in | (extra or {})).with_ids(self.dag)
+        return Variables(self.runtime, self.scope, lambda: self.folder, built_in | (extra or {})).with_ids(self.dag)
 
     def event(self, event: RunEvent) -> None:
         """Tell the observer."""

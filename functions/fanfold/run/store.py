@@ -29,22 +29,40 @@ class ObjectStore:
 
     def put(self, key: str, text: str) -> None:
         """Store `text` under `key`."""
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode("utf-8", "surrogatepass"))
+        self.put_bytes(key, text.encode("utf-8", "surrogatepass"))
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store `data` under `key`."""
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+
+    def put_once(self, key: str, text: str) -> str:
+        """Store `text` under `key` unless something is there already; what is there then."""
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), IfNoneMatch="*")
+        except self._client.exceptions.ClientError as fault:
+            if fault.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            return self.get(key)
+        return text
 
     def get(self, key: str) -> str:
         """The text under `key`; KeyError when there is none."""
+        return self._read(Key=key).decode("utf-8", "surrogatepass")
+
+    def get_bytes(self, key: str) -> bytes:
+        """The bytes under `key`; KeyError when there is none."""
         return self._read(Key=key)
 
     def get_range(self, key: str, start: int, length: int) -> str:
         """`length` bytes of the text under `key`, from byte `start`."""
-        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}")
+        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}").decode("utf-8", "surrogatepass")
 
-    def _read(self, **arguments: Any) -> str:
+    def _read(self, **arguments: Any) -> bytes:
         try:
             body = self._client.get_object(Bucket=self._bucket, **arguments)["Body"]
         except self._client.exceptions.NoSuchKey:
             raise KeyError(arguments["Key"]) from None
-        return body.read().decode("utf-8", "surrogatepass")
+        return body.read()
 
     def put_json(self, key: str, value: object) -> None:
         """Store `value` as JSON under `key`."""
@@ -107,6 +125,11 @@ def prefix_of_item(prefix: str, step: str, index: int) -> str:
 def result_key(prefix: str) -> str:
     """Where the outcome of the run with `prefix` lies."""
     return f"{prefix}/result.json"
+
+
+def start_key(digest: str) -> str:
+    """Where the first run that was started for a time is noted."""
+    return f"starts/{digest}"
 
 
 def plan_key(prefix: str, step: str) -> str:

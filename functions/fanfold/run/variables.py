@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fanfold.dag.expressions import GENERATED_PREFIX, rewrite_shell, template
@@ -28,7 +28,9 @@ class Variables:
     before the environment of the process.
     """
 
-    def __init__(self, runtime: Runtime, scope: Scope, folder: Path, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, scope: Scope, folder: Callable[[], Path], extra: Mapping[str, str] | None = None
+    ) -> None:
         self._runtime = runtime
         self._scope = scope
         self._folder = folder
@@ -148,7 +150,7 @@ class Variables:
         text, bindings = self.bindings(command)
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             finished = run_process(
-                default_shell(), text, bindings, base_env=self._runtime.base_env, folder=self._folder,
+                default_shell(), text, bindings, base_env=self._runtime.base_env, folder=self._folder(),
                 stdout=stdout, stderr=stderr, cancellation=self._runtime.cancellation,
             )  # fmt: skip
             stdout.seek(0)

@@ -1,0 +1,346 @@
+"""The deployment of one DAG file: what it wants against what is there, one plan, the fewest calls.
+
+Nothing is changed before everything is known to be right. What is about to be made is noted before it is made, so that
+the same event, handled again after a crash at any point, comes to the same end (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from fanfold.asl.compile import Bundles, compile_dag_set, containers, dag_object, digest, machine_names
+from fanfold.dag.diagnostics import DagFileError, Problem
+from fanfold.dag.model import DagSet
+from fanfold.dag.read import Fetch, read_dag_file
+from fanfold.deploy import schedules, triggers
+from fanfold.deploy.clients import Clients
+from fanfold.deploy.images import register_images
+from fanfold.deploy.machines import (
+    ALIAS,
+    MAX_DEFINITION,
+    Change,
+    DeployedMachine,
+    Machines,
+    NotOurs,
+    PlannedMachine,
+    tag_text,
+)
+from fanfold.deploy.record import Overtaken, Record, Records, is_older
+from fanfold.deploy.target import Target
+from fanfold.run.runtime import dag_object_key
+from fanfold.run.store import ObjectStore
+
+ROUNDS = 5
+"""How often a deployment starts anew when another one of the same file gets in between."""
+
+ReportStatus = Literal["deployed", "refused", "removed", "outdated", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedStart:
+    """A schedule or a trigger after a deployment."""
+
+    name: str
+    what: str
+    """The expression of a schedule, the event pattern of a trigger."""
+    change: Change
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a file."""
+
+    file: str
+    status: ReportStatus
+    """``outdated``: a newer event was handled before this one; ``absent``: no such file, and nothing deployed of it."""
+    dag: str = ""
+    machines: list[DeployedMachine] = field(default_factory=list)
+    schedules: list[DeployedStart] = field(default_factory=list)
+    triggers: list[DeployedStart] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored beside the file; what is empty is left out."""
+        return {key: value for key, value in asdict(self).items() if value not in ("", [])}
+
+
+@dataclass(slots=True)
+class _Plan:
+    dag_set: DagSet
+    bundles: Bundles
+    machines: list[PlannedMachine]
+    schedules: dict[str, tuple[schedules.Wanted, Change]]
+    rules: dict[str, tuple[triggers.Wanted, Change]]
+
+    @property
+    def root(self) -> PlannedMachine:
+        return next(machine for machine in self.machines if machine.key == "")
+
+    def changes_anything(self, record: Record) -> bool:
+        """Whether something must be made, changed or removed."""
+        starts = [change for _, change in (*self.schedules.values(), *self.rules.values())]
+        return (
+            any(not machine.version for machine in self.machines)
+            or any(change != "unchanged" for change in starts)
+            or set(record.machines) != {machine.name for machine in self.machines}
+            or set(record.schedules) != set(self.schedules)
+            or set(record.rules) != set(self.rules)
+        )
+
+
+class Deployer:
+    """See the module. `store` and `records` are in the run-data bucket."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        target: Target,
+        store: ObjectStore,
+        records: Records,
+        environment: Collection[str] = (),
+    ) -> None:
+        self._clients = clients
+        self._target = target
+        self._store = store
+        self._records = records
+        self._environment = environment
+
+    def dependents(self, file: str) -> list[str]:
+        """The files that a change of `file` concerns too."""
+        return self._records.dependents(file)
+
+    def reconcile(self, file: str, fetch: Fetch, bundle: Any = None, sequencer: str | None = None) -> Report:
+        """Bring everything of `file` to what it says now, or remove it when it is gone.
+
+        `sequencer` is that of the event which tells of the file; None when another file's event does. `bundle` makes
+        the bundle of a folder and returns its digest.
+        """
+        for _ in range(ROUNDS):
+            record = self._records.read(file)
+            if sequencer is not None and is_older(sequencer, record.sequencer):
+                return Report(file, "outdated")
+            try:
+                return self._reconcile(record, fetch, bundle, sequencer)
+            except Overtaken:
+                sequencer = None if sequencer is None or is_older(sequencer, self._now(file)) else sequencer
+        raise Overtaken(f"{file}: other deployments of the same file got in between {ROUNDS} times")
+
+    def _now(self, file: str) -> str:
+        return self._records.read(file).sequencer
+
+    def _reconcile(self, record: Record, fetch: Fetch, bundle: Any, sequencer: str | None) -> Report:
+        repeated = sequencer is None or (record.status == "deployed" and record.sequencer == sequencer)
+        record.sequencer = sequencer or record.sequencer
+        looked: list[str] = []
+
+        def look(path: str) -> bytes | None:
+            looked.append(path)
+            return fetch(path)
+
+        if fetch(record.file) is None:
+            return self._remove(record)
+        try:
+            dag_set = read_dag_file(record.file, look, self._environment)
+            plan = self._plan(dag_set, record, self._bundles(dag_set, bundle))
+        except DagFileError as fault:
+            return self._refuse(record, looked, fault)
+        self._note_looks(record, looked)
+        try:
+            return self._apply(plan, record, move_alias=not repeated)
+        except DagFileError as fault:
+            return self._refuse(record, looked, fault)
+
+    def _note_looks(self, record: Record, looked: list[str]) -> None:
+        self._records.note_looks(record, sorted(set(looked) - {record.file}))
+
+    def _refuse(self, record: Record, looked: list[str], fault: DagFileError) -> Report:
+        """Keep what is deployed, and say why nothing new is."""
+        self._note_looks(record, looked)
+        if record.status != "applying":
+            record.status = "refused"
+        self._records.write(record)
+        return Report(record.file, "refused", problems=list(fault.problems))
+
+    @staticmethod
+    def _bundles(dag_set: DagSet, bundle: Any) -> Bundles:
+        if bundle is None:
+            return {}
+        files = {dag.place.file for dag in dag_set.dags.values()}
+        return {file: made for file in sorted(files) if (made := bundle(file)) is not None}
+
+    def _plan(self, dag_set: DagSet, record: Record, bundles: Bundles) -> _Plan:
+        """What is to be done; changes nothing. Raises DagFileError with all that stands against it."""
+        problems = [*self._container_problems(dag_set), *self._name_problems(dag_set.root.name, record, dag_set)]
+        planned = self._planned_machines(dag_set, record, bundles, problems)
+        if problems:
+            raise DagFileError(problems)
+        wanted_schedules, wanted_rules = self._wanted_starts(dag_set)
+        return _Plan(
+            dag_set,
+            bundles,
+            planned,
+            {
+                name: (wanted, schedules.change_of_schedule(self._clients.scheduler, wanted))
+                for name, wanted in wanted_schedules.items()
+            },
+            {
+                name: (wanted, triggers.change_of_rule(self._clients.events, wanted))
+                for name, wanted in wanted_rules.items()
+            },
+        )
+
+    def _planned_machines(
+        self, dag_set: DagSet, record: Record, bundles: Bundles, problems: list[Problem]
+    ) -> list[PlannedMachine]:
+        definitions = compile_dag_set(dag_set, self._target.platform, bundles)
+        names = machine_names(dag_set)
+        machines = Machines(self._clients.states, self._target, record.file)
+        planned: list[PlannedMachine] = []
+        versions: dict[str, str] = {}
+        for key, definition in definitions.items():
+            children = tuple(names[child] for child in dag_set.children[key].values() if child in names)
+            machine = PlannedMachine(key, names[key], definition, children)
+            size = len(self._target.fill(definition, {}).encode())
+            place = dag_set.dags[key].place
+            if size > MAX_DEFINITION:
+                message = f"the definition of {dag_set.dags[key].name!r} has {size:,} bytes"
+                hint = f"Step Functions takes {MAX_DEFINITION:,}; move some of the steps to child DAGs"
+                problems.append(Problem(place, message, hint))
+                continue
+            try:
+                machines.plan(machine, record.machines.get(machine.name, ""), versions)
+            except NotOurs as fault:
+                problems.append(Problem(place, str(fault), "rename the file, or remove the other one"))
+            versions[machine.name] = machine.version
+            planned.append(machine)
+        return planned
+
+    def _container_problems(self, dag_set: DagSet) -> list[Problem]:
+        if self._target.ecs is not None:
+            return []
+        hint = "deploy the stack with its parameter EcsSubnets, or remove 'compute: ecs'"
+        wishes = [
+            wish for dag in dag_set.dags.values() for wish in (dag.compute, *(step.compute for step in dag.steps))
+        ]
+        return [
+            Problem(wish.place, "'compute: ecs', but this stack has no containers", hint)
+            for wish in wishes
+            if wish is not None and wish.kind == "ecs"
+        ]
+
+    def _name_problems(self, name: str, record: Record, dag_set: DagSet) -> list[Problem]:
+        owner = self._records.owner(name)
+        if owner in (None, record.file):
+            return []
+        hint = "give one of the two another 'name:'"
+        return [Problem(dag_set.root.place, f"the file {owner} already has a DAG with the name {name!r}", hint)]
+
+    def _wanted_starts(self, dag_set: DagSet) -> tuple[dict[str, schedules.Wanted], dict[str, triggers.Wanted]]:
+        starts = self._target.starts
+        if starts is None:
+            return {}, {}
+        machine = machine_names(dag_set)[""]
+        alias = f"{self._target.arn(machine)}:{ALIAS}"
+        wanted = schedules.wanted_schedules(machine, alias, dag_set.root.schedule, starts)
+        long = [
+            Problem(dag_set.root.place, f"the schedule {want['Description']} is too long", "write two shorter ones")
+            for want in wanted.values()
+            if len(want["ScheduleExpression"]) > schedules.MAX_EXPRESSION
+        ]
+        if long:
+            raise DagFileError(long)
+        return wanted, triggers.wanted_rules(machine, alias, dag_set.root.triggers, self._target)
+
+    def _apply(self, plan: _Plan, record: Record, *, move_alias: bool) -> Report:
+        name = plan.dag_set.root.name
+        if record.dag != name or record.status in ("new", "removed"):
+            self._claim(plan.dag_set, record)
+        old = replace(record, machines=dict(record.machines), schedules=[*record.schedules], rules=[*record.rules])
+        machines = Machines(self._clients.states, self._target, record.file)
+        changes = plan.changes_anything(record)
+        if changes or record.status != "deployed":
+            record.status, record.dag = "applying", name
+            record.machines = {machine.name: "" for machine in plan.machines} | record.machines
+            record.schedules = sorted({*record.schedules, *plan.schedules})
+            record.rules = sorted({*record.rules, *plan.rules})
+            self._records.write(record)
+        for key in plan.dag_set.dags:
+            text = dag_object(plan.dag_set, key, plan.bundles)
+            if changes:
+                self._store.put(dag_object_key(digest(text)), text)
+        if changes:
+            images = [compute.image for compute in containers(plan.dag_set, self._target.platform) if compute.image]
+            if images:
+                register_images(self._clients.ecs, self._target, images)
+        deployed: list[DeployedMachine] = []
+        versions: dict[str, str] = {}
+        for machine in plan.machines:
+            deployed.append(machines.apply(machine, versions))
+            versions[machine.name] = deployed[-1].version
+        root = next(machine for machine in deployed if machine.key == "")
+        if move_alias or root.change != "unchanged" or not machines.has_alias(root.arn):
+            machines.point_alias(root.arn, root.version)
+        report = Report(record.file, "deployed", name, deployed)
+        self._apply_starts(plan, report)
+        self._remove_rest(plan, old, machines)
+        record.status, record.dag = "deployed", name
+        record.machines = versions
+        record.schedules, record.rules = sorted(plan.schedules), sorted(plan.rules)
+        self._records.write(record)
+        return report
+
+    def _claim(self, dag_set: DagSet, record: Record) -> None:
+        try:
+            self._records.claim(dag_set.root.name, record.file)
+        except Overtaken:
+            problems = self._name_problems(dag_set.root.name, record, dag_set)
+            if problems:
+                raise DagFileError(problems) from None
+            raise
+
+    def _apply_starts(self, plan: _Plan, report: Report) -> None:
+        for name, (wanted, change) in plan.schedules.items():
+            schedules.apply_schedule(self._clients.scheduler, wanted, change)
+            report.schedules.append(DeployedStart(name, wanted["ScheduleExpression"], change))
+        for name, (wanted, change) in plan.rules.items():
+            tags = {"fanfold:stack": self._target.stack, "fanfold:file": tag_text(report.file)}
+            triggers.apply_rule(self._clients.events, wanted, change, tags)
+            report.triggers.append(DeployedStart(name, wanted["rule"]["EventPattern"], change))
+
+    def _remove_rest(self, plan: _Plan, old: Record, machines: Machines) -> None:
+        """Remove what the file no longer wants: what starts runs first, then machines."""
+        self._remove_starts(set(old.schedules) - plan.schedules.keys(), set(old.rules) - plan.rules.keys())
+        for name in sorted(old.machines.keys() - {machine.name for machine in plan.machines}):
+            machines.remove(name)
+
+    def _remove_starts(self, gone_schedules: Collection[str], gone_rules: Collection[str]) -> None:
+        starts = self._target.starts
+        for name in sorted(gone_schedules):
+            assert starts is not None
+            schedules.remove_schedule(self._clients.scheduler, starts.schedule_group, name)
+        for name in sorted(gone_rules):
+            triggers.remove_rule(self._clients.events, name)
+
+    def _remove(self, record: Record) -> Report:
+        """Remove everything of a file that is gone; its record stays, so that no older event brings it back."""
+        if record.status in ("new", "removed"):
+            if record.sequencer:
+                record.status = "removed"
+                self._records.write(record)
+            return Report(record.file, "absent")
+        machines = Machines(self._clients.states, self._target, record.file)
+        report = Report(record.file, "removed", record.dag)
+        self._remove_starts(record.schedules, record.rules)
+        report.schedules = [DeployedStart(name, "", "removed") for name in record.schedules]
+        report.triggers = [DeployedStart(name, "", "removed") for name in record.rules]
+        for name, version in sorted(record.machines.items()):
+            machines.remove(name)
+            arn = self._target.arn(name)
+            report.machines.append(DeployedMachine("", self._target.prefix + name, arn, version, "removed"))
+        self._note_looks(record, [])
+        record.status, record.dag = "removed", ""
+        record.machines, record.schedules, record.rules = {}, [], []
+        self._records.write(record)
+        return report

@@ -1,0 +1,105 @@
+"""Where machines are deployed to, and what the placeholders of their definitions stand for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fanfold.asl.computes import LAMBDA_SECONDS, Platform
+from fanfold.asl.names import MAX_LENGTH
+from fanfold.asl.states import Definition
+
+MAX_PREFIX = 80 - MAX_LENGTH - 1
+"""Characters of a stack's name: with it, a machine's name must fit into 80."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ecs:
+    """The cluster that containers run on."""
+
+    cluster: str
+    task_definition: str
+    """The family of the runner's task definition, whose latest revision counts."""
+    subnets: str
+    """Subnet ids, separated by commas; so are the security groups."""
+    security_groups: str
+    assign_public_ip: str = "DISABLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What schedules and triggers need."""
+
+    role_arn: str
+    """The role that starts executions; EventBridge and EventBridge Scheduler take it on."""
+    schedule_group: str
+    dead_letter_arn: str
+    """The queue for starts that failed for good."""
+    zone: str = "UTC"
+    """The time zone of schedules that name none."""
+    window_minutes: int = 1
+    """How much later than its time a schedule may fire; 0 for not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """See the module."""
+
+    stack: str
+    """Its name, and ``-``, start the name of every machine."""
+    runner_arn: str
+    planner_arn: str
+    reducer_arn: str
+    role_arn: str
+    """The role that the machines take on."""
+    machine_arns: str
+    """``arn:aws:states:<region>:<account>:stateMachine:``."""
+    starts: Starts | None = None
+    """None where nothing but a command starts runs, as on a laptop."""
+    ecs: Ecs | None = None
+    lambda_seconds: float = LAMBDA_SECONDS
+
+    def __post_init__(self) -> None:
+        if len(self.stack) > MAX_PREFIX:
+            raise ValueError(f"the stack's name {self.stack!r} is longer than {MAX_PREFIX} characters")
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the stack's machines, rules and task definitions start with."""
+        return f"{self.stack}-"
+
+    @property
+    def platform(self) -> Platform:
+        """What the compiler must know."""
+        return Platform(has_ecs=self.ecs is not None, lambda_seconds=self.lambda_seconds)
+
+    def arn(self, name: str) -> str:
+        """The state machine with this name behind the prefix."""
+        return f"{self.machine_arns}{self.prefix}{name}"
+
+    def fill(self, definition: Definition, versions: Mapping[str, str]) -> str:
+        """A definition as JSON text; `versions` tells for each machine that it calls the ARN of the version to call."""
+        text = json.dumps(definition)
+        for name, version in versions.items():
+            text = text.replace(f'"${{StateMachineArnPrefix}}{name}"', json.dumps(version))
+        for placeholder, value in self._substitutions().items():
+            text = text.replace(f"${{{placeholder}}}", value)
+        return text
+
+    def _substitutions(self) -> dict[str, str]:
+        values = {
+            "RunnerFunction": self.runner_arn,
+            "PlannerFunction": self.planner_arn,
+            "ReducerFunction": self.reducer_arn,
+        }
+        if self.ecs is None:
+            return values
+        return values | {
+            "EcsCluster": self.ecs.cluster,
+            "RunnerTaskDefinition": self.ecs.task_definition,
+            "EcsSubnets": self.ecs.subnets,
+            "EcsSecurityGroups": self.ecs.security_groups,
+            "EcsAssignPublicIp": self.ecs.assign_public_ip,
+            "TaskDefinition:": self.prefix,
+        }
