@@ -13,6 +13,8 @@ _PATH = click.Path(path_type=Path)
 _file = click.argument("file", type=_PATH)
 _arguments = click.argument("arguments", nargs=-1, metavar="[-- NAME=value … | positional …]")
 _home = click.option("--home", type=_PATH, metavar="DIR", help="Where runs leave records and logs; else $FANFOLD_HOME.")
+_stack = click.option("--stack", required=True, metavar="NAME", help="The stack's name in CloudFormation.")
+_endpoint = click.option("--endpoint-url", metavar="URL", help="Where AWS is, such as what `fanfold up` prints.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,18 +24,74 @@ def app() -> None:
 
 
 @app.command()
-@_file
+@click.argument("file", type=_PATH, metavar="FILE|NAME")
 @_arguments
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else.")
 @_home
-def start(file: Path, arguments: tuple[str, ...], as_json: bool, home: Path | None) -> None:
-    """Run a DAG file on this machine and wait for its end.
+@click.option("--stack", metavar="NAME", help="Start the deployed DAG called NAME on this stack, rather than a file.")
+@_endpoint
+@click.option("--wait/--no-wait", default=True, show_default=True, help="With --stack: wait for the end of the run.")
+def start(
+    file: Path,
+    arguments: tuple[str, ...],
+    as_json: bool,
+    home: Path | None,
+    stack: str | None,
+    endpoint_url: str | None,
+    wait: bool,
+) -> None:
+    """Run a DAG file on this machine, or a deployed DAG on a stack, and wait for its end.
 
     What stands behind -- are the run's parameters. Exit code 0 is success, 1 a failed run, 2 wrong input.
     """
+    if stack is not None:
+        from fanfold.cli.start_remote import start_remote
+
+        sys.exit(start_remote(str(file), arguments, stack, endpoint_url, as_json=as_json, wait=wait))
     from fanfold.cli.start import start_file
 
     sys.exit(start_file(file, arguments, as_json=as_json, home=home))
+
+
+@app.command()
+@click.argument("files", type=_PATH, nargs=-1, required=True, metavar="FILE|FOLDER…")
+@_stack
+@_endpoint
+def push(files: tuple[Path, ...], stack: str, endpoint_url: str | None) -> None:
+    """Deploy DAG files to a stack: upload, wait for the report, show it.
+
+    The files of the child DAGs that a file runs go with it. A folder goes whole: what lies beside a DAG file is there
+    when its steps run. Exit code 2 if a file was refused; what was deployed before is then unchanged.
+    """
+    from fanfold.cli.push import push_files
+
+    sys.exit(push_files(files, stack, endpoint_url))
+
+
+@app.command()
+@click.argument("dag", metavar="NAME")
+@click.option("--to", type=int, metavar="VERSION", help="Go to this version, rather than to the one before.")
+@_stack
+@_endpoint
+def rollback(dag: str, to: int | None, stack: str, endpoint_url: str | None) -> None:
+    """Let a deployed DAG be again what it was before its last deployment."""
+    from fanfold.cli.rollback import roll_back
+
+    sys.exit(roll_back(dag, to, stack, endpoint_url))
+
+
+@app.command()
+@click.option("--stack", default="fanfold", show_default=True, metavar="NAME", help="What the stack is called.")
+@click.option("--port", default=5000, show_default=True, help="Where to listen, on this machine only; 0 for any.")
+@_home
+def up(stack: str, port: int, home: Path | None) -> None:
+    """Run the whole stack on this machine, for the AWS CLI and for commands with --stack.
+
+    Needs the extra 'up': pip install 'fanfold[up]'.
+    """
+    from fanfold.cli.up import run_stack
+
+    sys.exit(run_stack(stack, port, home))
 
 
 @app.command()

@@ -101,13 +101,13 @@ def _stop_on_signal(session: Session, errors: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def show_end(console: Console, record: RunRecord, failures: Sequence[Failure], log_folder: Path) -> None:
+def show_end(console: Console, record: RunRecord, failures: Sequence[Failure], log: object) -> None:
     """Print the failures, what each fan-out came to, the outputs, and how the run ended."""
     if record["status"] in ("failed", "partial", "cancelled"):
         for failure in failures[:SHOWN_FAILURES]:
             console.print(_failure_text(failure), soft_wrap=True)
         if len(failures) > SHOWN_FAILURES:
-            console.print(f"… and {len(failures) - SHOWN_FAILURES} more failures, see {log_folder}", soft_wrap=True)
+            console.print(f"… and {len(failures) - SHOWN_FAILURES} more failures, see {log}", soft_wrap=True)
         if not failures and record.get("error"):
             console.print(Text(record["error"], "red"), soft_wrap=True)
     for name, step in record["steps"].items():
@@ -118,7 +118,7 @@ def show_end(console: Console, record: RunRecord, failures: Sequence[Failure], l
         for variable, value in step["output"].items():
             console.print(Text(f"{name}: {variable}={_short(value)}", "dim"), soft_wrap=True)
     console.print(
-        Text.assemble(glyph(record["status"], console), f" {record['dag']}: {record['status']}, log: {log_folder}"),
+        Text.assemble(glyph(record["status"], console), f" {record['dag']}: {record['status']}, log: {log}"),
         soft_wrap=True,
     )
 

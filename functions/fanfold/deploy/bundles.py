@@ -60,7 +60,7 @@ class Bundler:
             return size, None
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             contents = dict(zip(found, pool.map(self._read, found), strict=True))
-        packed = _packed({path: data for path, data in contents.items() if not _is_dag(path, data)})
+        packed = _packed({path: data for path, data in contents.items() if not is_dag(path, data)})
         if packed is None:
             return 0, None
         digest = hashlib.sha256(packed).hexdigest()
@@ -84,7 +84,8 @@ def _is_safe(path: str) -> bool:
     return not any(part in ("", ".", "..") for part in path.split("/"))
 
 
-def _is_dag(path: str, data: bytes) -> bool:
+def is_dag(path: str, data: bytes) -> bool:
+    """Whether a file is a DAG file, rather than YAML of another kind."""
     return path.endswith(SUFFIXES) and _IS_DAG.search(data) is not None
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
@@ -58,4 +59,10 @@ class Clients:
     def ecs(self) -> ECSClient:
         """Amazon ECS."""
         client: ECSClient = self._make("ecs")
+        return client
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        """AWS CloudFormation."""
+        client: CloudFormationClient = self._make("cloudformation")
         return client

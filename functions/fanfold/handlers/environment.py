@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-WORK_FOLDER = Path("/tmp/fanfold/work")  # noqa: S108 - the only folder a Lambda function may write to
-LOG_FOLDER = Path("/tmp/fanfold/logs")  # noqa: S108
+FOLDER = Path("/tmp/fanfold")  # noqa: S108 - a Lambda function may write nowhere else
 
 
 @lru_cache(maxsize=1)
@@ -38,11 +37,12 @@ def base_runtime() -> Runtime:
     """What every call of this process shares."""
     import boto3
 
-    WORK_FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = Path(os.environ.get("FANFOLD_FOLDER", FOLDER))
+    (folder / "work").mkdir(parents=True, exist_ok=True)
     return Runtime(
         store=ObjectStore(boto3.client("s3"), os.environ["FANFOLD_RUN_BUCKET"]),
-        log_folder=LOG_FOLDER,
-        work_folder=WORK_FOLDER,
+        log_folder=folder / "logs",
+        work_folder=folder / "work",
         base_env=dict(os.environ),
         observer=log_event,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -153,8 +153,12 @@ def _tell(runtime: ParserRuntime, bucket: str, files: _Files, report: Report) ->
 
 @lru_cache(maxsize=1)
 def _runtime() -> ParserRuntime:
-    env = os.environ
     clients = Clients()
+    return runtime_from(os.environ, clients, _Teller(clients))
+
+
+def runtime_from(env: Mapping[str, str], clients: Clients, observer: Observer) -> ParserRuntime:
+    """The runtime as the environment of the stack's function tells it (template.yaml)."""
     ecs = starts = None
     if env.get("FANFOLD_ECS_SUBNETS"):
         ecs = Ecs(
@@ -186,7 +190,7 @@ def _runtime() -> ParserRuntime:
             ecs=ecs,
         ),
         environment=frozenset(env.get("FANFOLD_RUNNER_VARIABLES", "").split()),
-        observer=_Teller(clients),
+        observer=observer,
     )
 
 

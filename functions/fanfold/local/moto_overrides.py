@@ -101,6 +101,14 @@ def _replacements(
     yield base_backend.AccountSpecificBackend, "_generate_regions", lambda self, service: [REGION]
 
 
+@contextmanager
+def patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
+    """One attribute set for as long as the context lasts."""
+    with ExitStack() as stack:
+        _replace(stack, owner, name, replacement)
+        yield
+
+
 def _replace(stack: ExitStack, owner: Any, name: str, replacement: Any) -> None:
     """Set an attribute until the stack closes."""
     if name in vars(owner):

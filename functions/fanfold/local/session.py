@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from fanfold.local.constants import ACCOUNT, FUNCTION_ARNS, REGION
 from fanfold.local.folder import fetch_from
 from fanfold.run.events import Observer, ignore
 from fanfold.run.runtime import Cancellation, Runtime
-from fanfold.run.store import ObjectStore, prefix_of_run, result_key
+from fanfold.run.store import ObjectStore, find_result
 
 RunRecord = dict[str, Any]
 
@@ -149,7 +149,7 @@ class Session:
         key = parser.DAG_PREFIX + self._file.name + parser.REPORT_SUFFIX
         report = ObjectStore(self._s3, DAG_BUCKET).get_json(key)
         if report["status"] == "refused":
-            raise DagFileError(_problems(report["problems"]))
+            raise DagFileError(problems_of_report(report["problems"]))
         self._machine_arn = next(machine["arn"] for machine in report["machines"] if machine["key"] == "")
 
     def run(self, arguments: Sequence[str]) -> RunRecord:
@@ -167,11 +167,8 @@ class Session:
             input=json.dumps({"params": from_arguments(arguments).to_json()}),
         )
         ended = poll_execution(self._states, started["executionArn"])
-        try:
-            record: RunRecord = ObjectStore(self._s3, RUN_BUCKET).get_json(result_key(prefix_of_run(self.run_id)))
-        except KeyError:
-            cause = f"{ended.get('error', ended['status'])}: {ended.get('cause', 'the execution left no result')}"
-            record = {"dag": self._file.stem, "run": self.run_id, "status": "failed", "error": cause, "steps": {}}
+        store = ObjectStore(self._s3, RUN_BUCKET)
+        record = find_result(store, self.run_id) or record_of_lost_run(self._file.stem, self.run_id, ended)
         (self.log_folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
         if self._retention_days is not None:
             remove_old_runs(self._home / "runs", record["dag"], self._retention_days)
@@ -182,5 +179,11 @@ class Session:
         self._cancellation.request()
 
 
-def _problems(reported: list[dict[str, Any]]) -> tuple[Problem, ...]:
+def record_of_lost_run(dag: str, run: str, ended: Mapping[str, Any]) -> RunRecord:
+    """The record of an execution that ended, as DescribeExecution says, before it could write its own."""
+    cause = f"{ended.get('error', ended['status'])}: {ended.get('cause', 'the execution left no result')}"
+    return {"dag": dag, "run": run, "status": "failed", "error": cause, "steps": {}}
+
+
+def problems_of_report(reported: list[dict[str, Any]]) -> tuple[Problem, ...]:
     return tuple(Problem(**{**problem, "place": Place(**problem["place"])}) for problem in reported)

@@ -45,7 +45,7 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
         caller = {"fan": {key: fan[key] for key in ("run", "dag", "step", "budget")}, "index": index}
         caller |= {key: start[key] for key in ("tries", "retry") if key in start}
     else:
-        run, caller = RunIdentity.of_root(name), None
+        run, caller = RunIdentity.of_root(name, dag.retention_days), None
         given = Parameters.from_json(start.get("params") or {})
     scope = Scope(run, given, caller=caller, started=time.time())
     if caller is not None:

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import RunIdentity
-from fanfold.run.store import prefix_of_run
 
 TAIL_LINES = 10
 _TAIL_BYTES = 4096
@@ -20,7 +19,8 @@ class RunLogs:
     """The log folder of one run; a child's is ``<step>/<index>`` below its parent's."""
 
     def __init__(self, runtime: Runtime, run: RunIdentity) -> None:
-        below = run.prefix.removeprefix(prefix_of_run(run.root)).strip("/")
+        _, _, below = run.prefix.partition("/")
+        below = below.removeprefix(run.root).strip("/")
         self.folder = runtime.log_folder / below
         os.makedirs(self.folder, exist_ok=True)
         self.run_log = self.folder / "run.log"

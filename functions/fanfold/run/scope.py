@@ -37,9 +37,9 @@ class RunIdentity:
     depth: int = 0
 
     @staticmethod
-    def of_root(root: str) -> RunIdentity:
-        """The run of the DAG that was started, named as its execution."""
-        return RunIdentity(root, root, prefix_of_run(root))
+    def of_root(root: str, keep_days: int | None = None) -> RunIdentity:
+        """The run of the DAG that was started, named as its execution; its data are kept `keep_days`."""
+        return RunIdentity(root, root, prefix_of_run(root, keep_days))
 
     def child(self, step: str, index: int) -> RunIdentity:
         """The run of one item of the step called `step`."""

@@ -107,9 +107,27 @@ def fit(store: ObjectStore, prefix: str, values: Mapping[str, Stored], budget: i
 _MARKER_BYTES = 200
 
 
-def prefix_of_run(root: str) -> str:
-    """Where a run's objects lie."""
-    return f"runs/{root}"
+KEPT_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 3650)
+"""The days that objects may be kept: the run-data bucket has a lifecycle rule for each (template.yaml)."""
+
+
+def prefix_of_run(root: str, keep_days: int | None = None) -> str:
+    """Where a run's objects lie; its first part says how long they are kept, at least `keep_days`."""
+    if keep_days is None:
+        return f"runs/{root}"
+    kept = next((days for days in KEPT_DAYS if days >= keep_days), KEPT_DAYS[-1])
+    return f"kept-{kept}/{root}"
+
+
+def find_result(store: ObjectStore, root: str) -> dict[str, Any] | None:
+    """The record of the run called `root`, however long it is kept; None when it left none."""
+    for days in (None, *KEPT_DAYS):
+        try:
+            record: dict[str, Any] = store.get_json(result_key(prefix_of_run(root, days)))
+        except KeyError:
+            continue
+        return record
+    return None
 
 
 def prefix_of_step(prefix: str, step: str) -> str:

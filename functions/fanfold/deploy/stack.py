@@ -1,0 +1,98 @@
+"""A deployed stack, as the commands for it find it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fanfold.asl.names import machine_name
+from fanfold.dag.read import without_suffix
+from fanfold.deploy.clients import Clients
+from fanfold.deploy.machines import ALIAS
+from fanfold.deploy.record import Records
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+class NoSuchThing(Exception):
+    """There is no such stack, DAG or version; the message says which, and what there is."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """See the module."""
+
+    name: str
+    clients: Clients
+    dag_bucket: str
+    run_bucket: str
+    machine_arns: str
+    """What the ARNs of its state machines start with, the stack's prefix included."""
+    parser_function: str
+
+    @staticmethod
+    def find(name: str, clients: Clients) -> Stack:
+        """The stack called `name`, by the outputs of its template. Raises NoSuchThing."""
+        cloudformation = clients.cloudformation
+        try:
+            described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        except cloudformation.exceptions.ClientError as fault:
+            if fault.response["Error"]["Code"] != "ValidationError":
+                raise
+            raise NoSuchThing(f"there is no stack {name!r} in this account and region") from None
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+        try:
+            found = [outputs[key] for key in ("DagBucket", "RunBucket", "MachineArns", "ParserFunction")]
+        except KeyError:
+            raise NoSuchThing(f"the stack {name!r} is none of Fanfold's, or is not complete") from None
+        return Stack(name, clients, *found)
+
+    def machine_of(self, dag: str) -> str:
+        """The ARN of the machine of the DAG called `dag`; its file's path will do too. Raises NoSuchThing."""
+        records = Records(self.clients.s3, self.run_bucket)
+        files = [dag, f"{dag}.yaml", f"{dag}.yml"]
+        owner = records.owner(dag)
+        for file in [owner, *files] if owner is not None else files:
+            if records.read(file).machines:
+                return self.machine_arns + machine_name(without_suffix(file))
+        raise NoSuchThing(f"the stack {self.name!r} has no DAG {dag!r}; upload its file with: fanfold push")
+
+    def roll_back(self, dag: str, to: int | None = None) -> tuple[int, int]:
+        """Let the alias ``live`` stand for the version before it, or for version `to`; (from, to).
+
+        Raises NoSuchThing. What the DAG's schedules, triggers and starts run from now on is that version, with the
+        children that it was deployed with.
+        """
+        client: SFNClient = self.clients.states
+        arn = self.machine_of(dag)
+        alias = f"{arn}:{ALIAS}"
+        routed = client.describe_state_machine_alias(stateMachineAliasArn=alias)["routingConfiguration"]
+        current = _number(routed[0]["stateMachineVersionArn"])
+        versions = _versions(client, arn)
+        wanted = to if to is not None else max((number for number in versions if number < current), default=None)
+        if wanted is None or wanted not in versions:
+            there = ", ".join(map(str, sorted(versions)))
+            which = f"version {to}" if to is not None else f"version before {current}, which is live"
+            raise NoSuchThing(f"the DAG {dag!r} has no {which}; there is: {there}")
+        routing = [{"stateMachineVersionArn": versions[wanted], "weight": 100}]
+        client.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=routing)  # type: ignore[arg-type]
+        return current, wanted
+
+
+def _versions(client: SFNClient, arn: str) -> dict[int, str]:
+    """The versions of a machine, by number."""
+    versions: dict[int, str] = {}
+    token = ""
+    while True:
+        more = {"nextToken": token} if token else {}
+        page = client.list_state_machine_versions(stateMachineArn=arn, **more)  # type: ignore[arg-type]
+        for version in page["stateMachineVersions"]:
+            versions[_number(version["stateMachineVersionArn"])] = version["stateMachineVersionArn"]
+        token = page.get("nextToken", "")
+        if not token:
+            return versions
+
+
+def _number(version: str) -> int:
+    return int(version.rpartition(":")[2])
