@@ -2,7 +2,7 @@
 
 Functions, machines and the cluster are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
 ``${PlannerFunction}``, ``${ReducerFunction}``, ``${StateMachineArnPrefix}``, and for containers ``${EcsCluster}``,
-``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}`` and ``${EcsAssignPublicIp}``.
+``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}``, ``${EcsAssignPublicIp}``, ``${StackPrefix}``.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def container_task(compute: Compute, task: Definition, *, tries: bool = False) -
     to 8,192 characters, so that the input must only point to what may be large (`fanfold.handlers.container`).
     """
     size = {"Cpu": str(compute.cpu), "Memory": str(compute.memory)} if compute.cpu is not None else {}
-    definition = "RunnerTaskDefinition" if compute.image is None else f"TaskDefinition:{image_name(compute.image)}"
+    image = compute.image
+    definition = "${RunnerTaskDefinition}" if image is None else "${StackPrefix}" + image_name(image)
     environment = [
         {"Name": "FANFOLD_TASK", "Value": json.dumps(task)},
         {"Name": "FANFOLD_TASK_INPUT", "Value.$": "States.JsonToString($)"},
@@ -74,7 +75,7 @@ def container_task(compute: Compute, task: Definition, *, tries: bool = False) -
         "HeartbeatSeconds": HEARTBEAT_SECONDS,
         "Parameters": {
             "Cluster": "${EcsCluster}",
-            "TaskDefinition": f"${{{definition}}}",
+            "TaskDefinition": definition,
             "LaunchType": "FARGATE",
             "PropagateTags": "TASK_DEFINITION",
             "NetworkConfiguration": {

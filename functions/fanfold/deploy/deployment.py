@@ -6,7 +6,7 @@ the same event, handled again after a crash at any point, comes to the same end 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -34,6 +34,9 @@ from fanfold.run.store import ObjectStore
 
 ROUNDS = 5
 """How often a deployment starts anew when another one of the same file gets in between."""
+
+BundleOf = Callable[[str], str | None]
+"""Makes the bundle of a DAG file's folder and gives its digest; None where nothing lies beside it."""
 
 ReportStatus = Literal["deployed", "refused", "removed", "outdated", "absent"]
 
@@ -111,26 +114,33 @@ class Deployer:
         """The files that a change of `file` concerns too."""
         return self._records.dependents(file)
 
-    def reconcile(self, file: str, fetch: Fetch, bundle: Any = None, sequencer: str | None = None) -> Report:
+    def reconcile(
+        self,
+        file: str,
+        open_folder: Callable[[], Fetch],
+        bundle: BundleOf | None = None,
+        sequencer: str | None = None,
+    ) -> Report:
         """Bring everything of `file` to what it says now, or remove it when it is gone.
 
-        `sequencer` is that of the event which tells of the file; None when another file's event does. `bundle` makes
-        the bundle of a folder and returns its digest.
+        `open_folder` gives the files of the DAG folder as they are at that moment. `sequencer` is that of the event
+        which tells of the file; None when another file's event does.
         """
+        overtaken = False
         for _ in range(ROUNDS):
             record = self._records.read(file)
-            if sequencer is not None and is_older(sequencer, record.sequencer):
+            old = sequencer is not None and is_older(sequencer, record.sequencer)
+            if old and not overtaken:
                 return Report(file, "outdated")
             try:
-                return self._reconcile(record, fetch, bundle, sequencer)
+                return self._reconcile(record, open_folder(), bundle, None if old else sequencer, again=overtaken)
             except Overtaken:
-                sequencer = None if sequencer is None or is_older(sequencer, self._now(file)) else sequencer
+                overtaken = True  # both have made changes: once more, with what the file says now
         raise Overtaken(f"{file}: other deployments of the same file got in between {ROUNDS} times")
 
-    def _now(self, file: str) -> str:
-        return self._records.read(file).sequencer
-
-    def _reconcile(self, record: Record, fetch: Fetch, bundle: Any, sequencer: str | None) -> Report:
+    def _reconcile(
+        self, record: Record, fetch: Fetch, bundle: BundleOf | None, sequencer: str | None, *, again: bool
+    ) -> Report:
         repeated = sequencer is None or (record.status == "deployed" and record.sequencer == sequencer)
         record.sequencer = sequencer or record.sequencer
         looked: list[str] = []
@@ -148,7 +158,7 @@ class Deployer:
             return self._refuse(record, looked, fault)
         self._note_looks(record, looked)
         try:
-            return self._apply(plan, record, move_alias=not repeated)
+            return self._apply(plan, record, move_alias=again or not repeated)
         except DagFileError as fault:
             return self._refuse(record, looked, fault)
 
@@ -164,7 +174,7 @@ class Deployer:
         return Report(record.file, "refused", problems=list(fault.problems))
 
     @staticmethod
-    def _bundles(dag_set: DagSet, bundle: Any) -> Bundles:
+    def _bundles(dag_set: DagSet, bundle: BundleOf | None) -> Bundles:
         if bundle is None:
             return {}
         files = {dag.place.file for dag in dag_set.dags.values()}

@@ -101,5 +101,5 @@ class Target:
             "EcsSubnets": self.ecs.subnets,
             "EcsSecurityGroups": self.ecs.security_groups,
             "EcsAssignPublicIp": self.ecs.assign_public_ip,
-            "TaskDefinition:": self.prefix,
+            "StackPrefix": self.prefix,
         }

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from fanfold.dag.read import SUFFIXES
+from fanfold.dag.read import SUFFIXES, Fetch
 from fanfold.deploy.bundles import Bundler
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.deployment import Deployer, Report
@@ -111,20 +111,25 @@ def _handle_change(runtime: ParserRuntime, change: _Change) -> Iterator[dict[str
     bundle = bundler.bundle_of if bundler is not None else None
     others: list[tuple[str, str | None]] = [(file, None) for file in deployer.dependents(change.path)]
     for path, sequencer in [(change.path, change.sequencer), *others]:
-        files = _Files(runtime.clients, change.bucket)
-        report = deployer.reconcile(path, files.fetch, bundle, sequencer)
-        yield _tell(runtime, change.bucket, files, report)
+        folder = _Folder(runtime.clients, change.bucket)
+        report = deployer.reconcile(path, folder.opened, bundle, sequencer)
+        yield _tell(runtime, change.bucket, folder, report)
 
 
 @dataclass
-class _Files:
-    """The files of the DAG folder, each read once."""
+class _Folder:
+    """The files of the DAG folder, each read once from when it was opened."""
 
     clients: Clients
     bucket: str
     read: dict[str, tuple[bytes | None, dict[str, str]]] = field(default_factory=dict)
 
-    def fetch(self, path: str) -> bytes | None:
+    def opened(self) -> Fetch:
+        """The folder as it is now."""
+        self.read = {}
+        return self._fetch
+
+    def _fetch(self, path: str) -> bytes | None:
         """A file's bytes; None when there is none."""
         if path not in self.read:
             s3 = self.clients.s3
@@ -138,12 +143,12 @@ class _Files:
         return self.read[path][0]
 
 
-def _tell(runtime: ParserRuntime, bucket: str, files: _Files, report: Report) -> dict[str, Any]:
+def _tell(runtime: ParserRuntime, bucket: str, folder: _Folder, report: Report) -> dict[str, Any]:
     """Leave the report beside the file, and tell the observer; a file that is gone takes its report with it."""
     told = report.to_json()
     key = DAG_PREFIX + report.file + REPORT_SUFFIX
     if report.status in ("deployed", "refused"):
-        told |= files.read[report.file][1]
+        told |= folder.read[report.file][1]
         ObjectStore(runtime.clients.s3, bucket).put_json(key, told)
     elif report.status in ("removed", "absent"):
         runtime.clients.s3.delete_object(Bucket=bucket, Key=key)

@@ -34,7 +34,7 @@ def embedded_aws(
     from moto import mock_aws
 
     environment = dict(os.environ)
-    with _quiet("moto", "botocore"), overrides(functions, sleep, launch):
+    with _quiet("moto", "botocore", "werkzeug"), overrides(functions, sleep, launch):
         os.environ["AWS_DEFAULT_REGION"] = REGION
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"):
             os.environ.pop(name, None)
@@ -48,7 +48,7 @@ def embedded_aws(
 
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """moto logs every failed state as critical; a failed item is no news for its log."""
+    """moto logs every failed state as critical, and its server every request; that is no news here."""
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:

@@ -69,7 +69,8 @@ def stack_up(
 
     def launch(environ: dict[str, str]) -> None:
         command = [sys.executable, "-m", "fanfold.handlers.container"]
-        subprocess.run(command, env=container_env | environ, check=False)
+        with (home / "stack" / "containers.log").open("ab") as log:
+            subprocess.run(command, env=container_env | environ, stdout=log, stderr=log, check=False)
 
     with embedded_aws(functions, launch=launch):
         server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
