@@ -23,7 +23,7 @@ from fanfold.run.runtime import Runtime
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = float(os.environ.get("FANFOLD_HEARTBEAT_SECONDS", "10"))
 MAX_ERROR = 256
 MAX_CAUSE = 32_768
 """Characters that SendTaskFailure takes."""

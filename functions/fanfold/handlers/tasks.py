@@ -37,7 +37,7 @@ def lost(runtime: Runtime, payload: Payload) -> Payload:
         state = json.loads(runtime.store.load(state["payload"]))["scope"]
     context = _context(runtime, payload, state)
     if context.scope.status is None:
-        reason = f"its task ended without an answer: {caught['Error']}: {caught.get('Cause', '')}".rstrip(": ")
+        reason = f"its task ended without an answer: {caught['Error']}: {caught.get('Cause') or ''}".rstrip(": ")
         lose_segment(context, payload["steps"], reason)
     return _close(context, payload)
 
