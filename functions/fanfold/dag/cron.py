@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 from fanfold.dag.model import Place
 
@@ -94,6 +93,8 @@ def parse_cron(text: str) -> Cron:
 
 
 def _zone(name: str) -> str:
+    from zoneinfo import ZoneInfo  # few schedules name one
+
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):

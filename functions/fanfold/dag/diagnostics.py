@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -71,6 +70,8 @@ class Problems:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``did you mean X?`` for the known word that is nearest; empty when none is near."""
+    import difflib  # only a wrong file needs it
+
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     if not matches:
         lowered = {name.lower(): name for name in known}

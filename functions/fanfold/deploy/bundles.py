@@ -9,7 +9,6 @@ import hashlib
 import io
 import posixpath
 import re
-import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -94,6 +93,8 @@ def _packed(contents: dict[str, bytes]) -> bytes | None:
 
     A bucket knows no permissions: what starts with ``#!`` may be run.
     """
+    import tarfile  # few folders hold more than DAG files
+
     if not contents:
         return None
     packed = io.BytesIO()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tarfile
 import threading
 from pathlib import Path
 
@@ -21,6 +20,8 @@ def bundle_key(digest: str) -> str:
 
 def unpacked(store: ObjectStore, digest: str, folder: Path) -> Path:
     """The folder with the files of a bundle, below `folder`; it is whole as soon as it is there."""
+    import tarfile  # few DAGs have a bundle
+
     target = folder / digest
     with _LOCK:
         if target.is_dir():

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
 from fanfold.dag.model import Dag, HandlerName, Json, RetryPolicy, Step
 from fanfold.dag.params import Parameters, bind
 from fanfold.run.events import RunEvent
@@ -125,6 +123,8 @@ def _read_dotenv(context: RunContext) -> None:
         if not path.is_file():
             context.logs.note(f"dotenv: there is no {path}")
             continue
+        from dotenv import dotenv_values
+
         values = dotenv_values(path, interpolate=False, encoding="utf-8")
         context.scope.env.update({name: value for name, value in values.items() if value is not None})
 
