@@ -45,6 +45,7 @@ def base_runtime() -> Runtime:
         work_folder=folder / "work",
         base_env=dict(os.environ),
         observer=log_event,
+        carries_files=True,
     )
 
 

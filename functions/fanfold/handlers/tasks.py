@@ -6,6 +6,7 @@ Each takes the payload that `fanfold.asl.compile` writes and returns the next st
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from fanfold.run.item import run_item
@@ -17,6 +18,7 @@ from fanfold.run.scope import Scope
 from fanfold.run.segment import lose_segment, run_segment
 from fanfold.run.steps import RunContext
 from fanfold.run.store import prefix_of_run
+from fanfold.run.work_folder import work_folder
 
 Payload = dict[str, Any]
 
@@ -24,8 +26,12 @@ Payload = dict[str, Any]
 def segment(runtime: Runtime, payload: Payload) -> Payload:
     """Run a stretch of shell steps."""
     context = _context(runtime, payload, payload["scope"])
-    if context.scope.status is None:
-        run_segment(context, payload["steps"])
+    is_last = payload.get("final", False)
+    with work_folder(context, is_last=is_last):
+        if context.scope.status is None:
+            run_segment(context, payload["steps"])
+        if is_last:  # the handlers still see the folder
+            return finish(context)
     return _close(context, payload)
 
 
@@ -37,8 +43,7 @@ def lost(runtime: Runtime, payload: Payload) -> Payload:
         state = json.loads(runtime.store.load(state["payload"]))["scope"]
     context = _context(runtime, payload, state)
     if context.scope.status is None:
-        reason = f"its task ended without an answer: {caught['Error']}: {caught.get('Cause') or ''}".rstrip(": ")
-        lose_segment(context, payload["steps"], reason)
+        lose_segment(context, payload["steps"], f"its task ended without an answer: {_reason(caught)}")
     return _close(context, payload)
 
 
@@ -67,6 +72,14 @@ def reduce(runtime: Runtime, payload: Payload) -> Payload:
     context = _context(runtime, payload, state["scope"])
     reduce_step(context, context.dag.step(payload["step"]), state)
     return _close(context, payload)
+
+
+def _reason(caught: dict[str, Any]) -> str:
+    """What ``Catch`` tells of an error; of a function's, its message."""
+    cause = caught.get("Cause") or ""
+    with suppress(ValueError, KeyError, TypeError):
+        cause = json.loads(cause)["errorMessage"]
+    return f"{caught['Error']}: {cause}".rstrip(": ")
 
 
 def _context(runtime: Runtime, payload: Payload, scope: Payload) -> RunContext:

@@ -101,7 +101,9 @@ class Session:
         store = ObjectStore(self._s3, RUN_BUCKET)
         self._runtimes: dict[str, Any] = {
             "parser": parser.ParserRuntime(clients, RUN_BUCKET, LOCAL, frozenset(base_env), has_bundles=False),
-            "run": Runtime(store, self.log_folder, self._file.parent, base_env, self._observer, self._cancellation),
+            "run": Runtime(
+                store, self.log_folder.parent, self._file.parent, base_env, self._observer, self._cancellation
+            ),
         }
         self._notify_parser()
         return self

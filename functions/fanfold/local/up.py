@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,15 @@ def _functions(
     folder = home / "stack"
     (folder / "work").mkdir(parents=True, exist_ok=True)
     store = ObjectStore(stack.clients.s3, stack.run_bucket)
-    runtime = Runtime(store, folder / "logs", folder / "work", base_env, observer)
+    runtime = Runtime(store, folder / "logs", folder / "work", base_env, observer, carries_files=True)
     made: dict[str, Any] = {stack.parser_function: partial(parser.handle, runtime=parser_runtime)}
     return made | {
-        env[variable].rpartition(":")[2]: partial(handle, runtime=runtime) for variable, handle in _HANDLERS.items()
+        env[variable].rpartition(":")[2]: partial(_on_its_own, handle, runtime)
+        for variable, handle in _HANDLERS.items()
     }
+
+
+def _on_its_own(handle: Any, runtime: Runtime, event: Any, context: Any) -> Any:
+    """A call with files of its own, as each function of AWS Lambda has them."""
+    with tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
+        return handle(event, context, runtime=replace(runtime, files_folder=Path(folder)))

@@ -8,6 +8,7 @@ from fanfold.dag.model import Dag
 from fanfold.run.lifecycle import begin, finish
 from fanfold.run.runtime import Runtime
 from fanfold.run.segment import run_segment
+from fanfold.run.work_folder import work_folder
 
 
 class ItemFailed(Exception):
@@ -24,9 +25,10 @@ def run_item(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, A
     Raises ItemFailed when the child failed, so that the definition's ``Retry`` and ``Catch`` see it.
     """
     context = begin(runtime, dag, payload, "")
-    if context.scope.status is None:
-        run_segment(context, [step.name for step in dag.steps])
-    result = finish(context)
+    with work_folder(context, is_last=True):
+        if context.scope.status is None:
+            run_segment(context, [step.name for step in dag.steps])
+        result = finish(context)
     record: dict[str, Any] = result["record"]
     if result["status"] == "failed":
         raise ItemFailed(result.get("error", "failed"), int(result.get("exitCode", 1)))

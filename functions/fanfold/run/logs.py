@@ -21,7 +21,7 @@ class RunLogs:
     def __init__(self, runtime: Runtime, run: RunIdentity) -> None:
         _, _, below = run.prefix.partition("/")
         below = below.removeprefix(run.root).strip("/")
-        self.folder = runtime.log_folder / below
+        self.folder = runtime.log_folder / run.root / below
         os.makedirs(self.folder, exist_ok=True)
         self.run_log = self.folder / "run.log"
         self._descriptor = os.open(self.run_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -82,7 +82,7 @@ class Runtime:
 
     store: ObjectStore
     log_folder: Path
-    """Where logs are written: ``<log folder>/<step>.out``, a child's below ``<step>/<index>/``."""
+    """Where logs are written: ``<log folder>/<run>/<step>.out``, a child's below ``<step>/<index>/``."""
     work_folder: Path
     """The DAG folder; the steps of a DAG run in the folder of its file, below this."""
     base_env: Mapping[str, str]
@@ -92,6 +92,10 @@ class Runtime:
     remaining: Callable[[], float] = lambda: float("inf")
     """Seconds until the platform ends this call."""
 
+    carries_files: bool = False
+    """Whether the files of a run must be carried from task to task; on a laptop they are where they are."""
+    files_folder: Path | None = None
+    """Where a task has the files of its run, if not with its logs."""
     bundle: str | None = None
     """The bundle with the files that travel with the DAG; None where they lie in the work folder."""
 

@@ -108,6 +108,8 @@ class Scope:
     """Of an item's child run: ``{"fan", "index"}``, what it needs to report to its parent."""
     started: float = 0.0
     """When the run began, in seconds since the epoch."""
+    work: str | None = None
+    """Where the files lie that earlier tasks of the run left."""
     status: Status | None = None
     """Set when the run ended before its steps did: a precondition of the DAG that was not met, an env that failed."""
     error: str | None = None
@@ -130,6 +132,8 @@ class Scope:
         fixed: dict[str, Any] = {"run": self.run.to_json(), "vars": self.vars, "started": self.started}
         if self.caller is not None:
             fixed["caller"] = self.caller
+        if self.work is not None:
+            fixed["work"] = self.work
         if self.status is not None:
             fixed |= {"status": self.status, "error": self.error}
         values: dict[str, Stored] = {f"e{name}": value for name, value in self.env.items()}
@@ -187,6 +191,7 @@ class Scope:
             steps={name: StepOutcome.from_json(step) for name, step in steps.items()},
             caller=data.get("caller"),
             started=data.get("started", 0.0),
+            work=data.get("work"),
             status=data.get("status"),
             error=data.get("error"),
         )

@@ -40,6 +40,11 @@ class RunContext:
         """Where steps run: the folder of the DAG's own file."""
         return self.runtime.folder_of(self.dag)
 
+    @property
+    def work_folder(self) -> Path:
+        """Where steps leave files for later ones."""
+        return (self.runtime.files_folder or self.logs.folder) / "work"
+
     def variables(self, step: str, extra: dict[str, str] | None = None) -> Variables:
         """The variables as the step called `step` sees them, the format's built-in ones among them."""
         built_in = {
@@ -47,6 +52,7 @@ class RunContext:
             "DAG_RUN_ID": self.scope.run.dag_run_id,
             "DAG_RUN_STEP_NAME": step,
             "DAG_RUN_LOG_FILE": str(self.logs.run_log),
+            "FANFOLD_WORK_DIR": str(self.work_folder),
             "DAG_RUN_STEP_STDOUT_FILE": str(self.logs.stdout(step)),
             "DAG_RUN_STEP_STDERR_FILE": str(self.logs.stderr(step)),
         }

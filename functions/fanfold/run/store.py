@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class ObjectStore:
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store `data` under `key`."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """Store what `file` holds from where it stands, in parts where it is large."""
+        self._client.upload_fileobj(file, self._bucket, key)
+
+    def get_file(self, key: str, file: IO[bytes]) -> None:
+        """Write what is under `key` to `file`."""
+        self._client.download_fileobj(self._bucket, key, file)
 
     def put_once(self, key: str, text: str) -> str:
         """Store `text` under `key` unless something is there already; what is there then."""
@@ -143,6 +152,11 @@ def prefix_of_item(prefix: str, step: str, index: int) -> str:
 def result_key(prefix: str) -> str:
     """Where the outcome of the run with `prefix` lies."""
     return f"{prefix}/result.json"
+
+
+def work_key(prefix: str) -> str:
+    """Where the files lie that a run's tasks leave for each other; each time another name, for a task tried again."""
+    return f"{prefix}/work/{uuid.uuid4()}.tar"
 
 
 def start_key(digest: str) -> str:
