@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from aws import TARGET, Aws, embedded
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from fanfold.deploy.stack import NoSuchThing
 from fanfold.deploy.target import Ecs, Target
+from fanfold.handlers import parser
 
 PARENT = """
 name: etl
@@ -322,23 +324,23 @@ class TestFaults:
                     aws.handle(event)
                 assert aws.state() == empty
 
-    def test_throttling_is_waited_out(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-        from botocore.awsrequest import AWSResponse
-
-        refusals = iter([True, True])
+    @pytest.mark.parametrize("service", ["s3", "states", "scheduler", "events"])
+    def test_throttling_is_waited_out(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+        refused: list[str] = []
 
         def throttle(request: Any, **_: Any) -> AWSResponse | None:
-            if next(refusals, False):
-                body = b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
-                response = AWSResponse(request.url, 400, {}, None)
-                response._content = body
-                return response
-            return None
+            if len(refused) == 2:
+                return None
+            refused.append(request.url)
+            response = AWSResponse(request.url, 503, {}, None)
+            response._content = _SLOW_DOWN if service == "s3" else _THROTTLED
+            return response
 
         monkeypatch.setattr("time.sleep", lambda _: None)
-        aws.clients.states.meta.events.register_first("before-send", throttle)
-        assert aws.put("a.yaml", ONE_STEP)["status"] == "deployed"
-        assert next(refusals, None) is None
+        aws.write("etl.yaml", PARENT)
+        getattr(aws.clients, service).meta.events.register_first("before-send", throttle)
+        assert aws.handle(aws.event("etl.yaml"))[0]["status"] == "deployed"
+        assert len(refused) == 2
 
     def test_a_deployment_that_another_one_overtakes_begins_anew(self, aws: Aws) -> None:
         aws.put("a.yaml", ONE_STEP, sequencer="01")
@@ -356,6 +358,10 @@ class TestFaults:
         live = aws.machines()["fanfold-a"]
         aws.put("a.yaml", ONE_STEP.replace("hi", "newest"), sequencer="04")
         assert aws.machines()["fanfold-a"] == live
+
+
+_THROTTLED = b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
+_SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
 class Failing:
@@ -415,3 +421,37 @@ def test_containers_with_an_image_of_their_own_get_a_task_definition() -> None:
         assert [container["image"] for container in made["containerDefinitions"]] == ["mine:1"]
         aws.put("a.yaml", text + "  # changed\n")
         assert len(aws.clients.ecs.list_task_definitions(familyPrefix=family)["taskDefinitionArns"]) == 1
+
+
+def test_a_deployment_is_told_in_the_log_as_a_metric_and_as_an_event(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {
+        "STACK": "fanfold", "RUN_BUCKET": "runs", "RUNNER_ARN": "r", "PLANNER_ARN": "p", "REDUCER_ARN": "d",
+        "STATES_ROLE_ARN": TARGET.role_arn, "MACHINE_ARNS": TARGET.machine_arns,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"FANFOLD_{name}", value)
+    with embedded() as aws:
+        parser._runtime.cache_clear()
+        runtime = parser._runtime()
+        sent: list[Any] = []
+        runtime.clients.events.meta.events.register("before-call", lambda params, **_: sent.append(params["body"]))
+        for name, text in (("good.yaml", ONE_STEP), ("bad.yaml", "steps: 5\n")):
+            aws.write(name, text)
+            parser.handle(aws.event(name), None)  # type: ignore[arg-type]
+        parser._runtime.cache_clear()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    metrics = [
+        (metric["Name"], line["stack"])
+        for line in lines
+        for directive in line.get("_aws", {}).get("CloudWatchMetrics", [])
+        for metric in directive["Metrics"]
+    ]
+    assert metrics == [("Deployments", "fanfold"), ("DeploymentsRefused", "fanfold")]
+    (refusal,) = [line["report"] for line in lines if line.get("level") == "ERROR"]
+    assert refusal["problems"][0]["place"]["line"] == 1
+    (good, bad) = [json.loads(body)["Entries"][0] for body in sent]
+    assert (good["Source"], good["DetailType"]) == ("fanfold", "Fanfold Deployment")
+    detail = json.loads(bad["Detail"])
+    assert (detail["status"], detail["problems"]) == ("refused", 1)
+    assert detail["report"] == {"bucket": "dags", "key": "dags/bad.yaml.report.json"}

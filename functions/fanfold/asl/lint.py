@@ -114,7 +114,5 @@ def _shared_temporary_files(dag: Dag) -> Iterator[Problem]:
                 used_in, by = first_use.setdefault(path, (number, step))
                 if used_in != number:
                     message = f"{path} is used by {by.name!r} too, with a call of a child DAG between the two steps"
-                    hint = (
-                        "hand the value on as an 'output', or keep the file in a bucket: they may run on two machines"
-                    )
+                    hint = "put the file into $FANFOLD_WORK_DIR, which goes with the run: they may run on two machines"
                     yield Problem(step.place, message, hint)

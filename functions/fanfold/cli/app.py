@@ -151,7 +151,13 @@ def dry(file: Path, arguments: tuple[str, ...]) -> None:
 @click.option("--items", default=1000, show_default=True, help="Items at each parallel step.")
 @click.option("--seconds", default=1.0, show_default=True, help="What one task lasts.")
 @click.option("--memory", default=1024, show_default=True, help="MB of the runner's function.")
-@click.option("--architecture", type=click.Choice(["arm64", "x86_64"]), default="arm64", show_default=True)
+@click.option(
+    "--architecture",
+    type=click.Choice(["arm64", "x86_64"]),
+    default="arm64",
+    show_default=True,
+    help="Of the runner's function.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def cost(file: Path, items: int, seconds: float, memory: int, architecture: str, as_json: bool) -> None:
     """Say what a run costs on AWS: its states and calls, counted in an execution that runs no command."""
