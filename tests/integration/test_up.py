@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -240,3 +241,17 @@ class TestCommands:
         done = subprocess.run(command, env=server.env, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert "there is no stack 'other' in this account and region" in done.stderr
+
+
+@pytest.mark.parametrize("port", ["taken", "70000"])
+def test_a_port_that_cannot_be_had_is_said(port: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1]) if port == "taken" else port
+        done = subprocess.run(
+            [*FANFOLD, "up", "--port", number], capture_output=True, text=True, check=False, timeout=30
+        )
+    assert done.returncode == 2
+    assert f"port {number}: " in done.stderr
+    assert "--port" in done.stderr

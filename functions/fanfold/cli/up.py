@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,16 @@ from fanfold.local.session import data_folder
 from fanfold.local.up import stack_up
 from fanfold.run.events import RunEvent
 
+_NEEDED = ("flask", "flask_cors", "samtranslator")
+
 
 def run_stack(name: str, port: int, home: Path | None) -> int:
     """Bring the stack up, say how to reach it, and tell of deployments and runs until a signal ends it."""
     console = Console(highlight=False)
+    hindrance = _hindrance(port)
+    if hindrance is not None:
+        Console(stderr=True, highlight=False).print(Text(hindrance, "red"), soft_wrap=True)
+        return 2
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -49,3 +57,17 @@ def run_stack(name: str, port: int, home: Path | None) -> int:
             console.print(Text(line), soft_wrap=True)
         stop.wait()
     return 0
+
+
+def _hindrance(port: int) -> str | None:
+    """Why the stack cannot come up; None when nothing is in its way."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        return f"fanfold up needs {', '.join(missing)}, which is not installed. Run: pip install 'fanfold[up]'"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as fault:
+            return f"port {port}: {getattr(fault, 'strerror', None) or fault}; choose another one with --port"
+    return None
