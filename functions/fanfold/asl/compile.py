@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from fanfold.asl.computes import Platform, compute_of_leaf, compute_of_segment
 from fanfold.asl.names import machine_name
-from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, steps_of
+from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
     Definition,
@@ -80,20 +80,11 @@ def compile_dag_set(
 def containers(dag_set: DagSet, platform: Platform) -> Iterator[Compute]:
     """Every container that a task of these DAGs asks for."""
     for key, dag in dag_set.dags.items():
-        segments = [Segment(dag.steps)] if key and dag.is_leaf else _segments(cut(dag))
+        segments = [Segment(dag.steps)] if key and dag.is_leaf else segments_of(cut(dag))
         for segment in segments:
             compute = compute_of_segment(dag, segment, platform)
             if compute is not None:
                 yield compute
-
-
-def _segments(stages: Sequence[Stage]) -> Iterator[Segment]:
-    for stage in stages:
-        if isinstance(stage, Segment):
-            yield stage
-        elif isinstance(stage, Branches):
-            for branch in stage.branches:
-                yield from _segments(branch)
 
 
 def _height(dag_set: DagSet, key: str) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from fanfold.asl.stages import Branches, Segment, Stage, cut, extra_waits
+from fanfold.asl.stages import cut, extra_waits, segments_of
 from fanfold.dag.diagnostics import Problem
 from fanfold.dag.model import Dag, DagSet, Step
 
@@ -94,19 +94,10 @@ def _extra_waits(dag: Dag) -> Iterator[Problem]:
         yield Problem(dag.step(step).place, message, hint)
 
 
-def _segments(stages: Sequence[Stage]) -> Iterator[Segment]:
-    for stage in stages:
-        if isinstance(stage, Segment):
-            yield stage
-        elif isinstance(stage, Branches):
-            for branch in stage.branches:
-                yield from _segments(branch)
-
-
 def _shared_temporary_files(dag: Dag) -> Iterator[Problem]:
     """Files below ``/tmp`` that two segments name: on AWS each segment may run on another machine."""
     first_use: dict[str, tuple[int, Step]] = {}
-    for number, segment in enumerate(_segments(cut(dag))):
+    for number, segment in enumerate(segments_of(cut(dag))):
         for step in segment.steps:
             for path in sorted(
                 {match[0] for text in (*step.command, step.script or "") for match in _TEMPORARY.finditer(text)}

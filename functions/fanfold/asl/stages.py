@@ -70,6 +70,16 @@ def steps_of(stages: Sequence[Stage]) -> Iterator[Step]:
                 yield from steps_of(branch)
 
 
+def segments_of(stages: Sequence[Stage]) -> Iterator[Segment]:
+    """Every segment of the stages."""
+    for stage in stages:
+        if isinstance(stage, Segment):
+            yield stage
+        elif isinstance(stage, Branches):
+            for branch in stage.branches:
+                yield from segments_of(branch)
+
+
 class _Cutter:
     """Sets of steps as the bits of a number: bit *i* is the step at place *i*, every step behind its dependencies."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fanfold.asl.stages import Branches, Segment, Stage
+from fanfold.asl.stages import Stage, segments_of
 from fanfold.cli.drawing import COLOURS, Record, detail_of, status_of
 from fanfold.dag.model import Dag, Step
 
@@ -13,7 +13,7 @@ def as_mermaid(dag: Dag, stages: Sequence[Stage], record: Record | None = None) 
     """The flowchart: segments as frames, fan-outs as boxes with double sides, ``depends`` as arrows."""
     ids = {step.name: f"s{number}" for number, step in enumerate(dag.steps)}
     lines = ["flowchart TD"]
-    for number, segment in enumerate(_segments(stages)):
+    for number, segment in enumerate(segments_of(stages)):
         if len(segment.steps) > 1:
             lines.append(f'  subgraph t{number}["one task"]')
         lines += [f"    {ids[step.name]}[{_quoted(step.name)}]" for step in segment.steps]
@@ -26,15 +26,6 @@ def as_mermaid(dag: Dag, stages: Sequence[Stage], record: Record | None = None) 
             lines.append(f"  {ids[step.name]}{left}{label}{right}")
     lines += [f"  {ids[name]} --> {ids[step.name]}" for step in dag.steps for name in step.depends]
     return "\n".join([*lines, *_colours(dag.steps, ids, record)]) + "\n"
-
-
-def _segments(stages: Sequence[Stage]) -> Iterator[Segment]:
-    for stage in stages:
-        if isinstance(stage, Segment):
-            yield stage
-        elif isinstance(stage, Branches):
-            for branch in stage.branches:
-                yield from _segments(branch)
 
 
 def _colours(steps: Sequence[Step], ids: dict[str, str], record: Record | None) -> Iterator[str]:
