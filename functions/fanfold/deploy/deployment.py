@@ -77,10 +77,6 @@ class _Plan:
     schedules: dict[str, tuple[schedules.Wanted, Change]]
     rules: dict[str, tuple[triggers.Wanted, Change]]
 
-    @property
-    def root(self) -> PlannedMachine:
-        return next(machine for machine in self.machines if machine.key == "")
-
     def changes_anything(self, record: Record) -> bool:
         """Whether something must be made, changed or removed."""
         starts = [change for _, change in (*self.schedules.values(), *self.rules.values())]
@@ -276,14 +272,8 @@ class Deployer:
             record.schedules = sorted({*record.schedules, *plan.schedules})
             record.rules = sorted({*record.rules, *plan.rules})
             self._records.write(record)
-        for key in plan.dag_set.dags:
-            text = dag_object(plan.dag_set, key, plan.bundles)
-            if changes:
-                self._store.put(dag_object_key(digest(text)), text)
         if changes:
-            images = [compute.image for compute in containers(plan.dag_set, self._target.platform) if compute.image]
-            if images:
-                register_images(self._clients.ecs, self._target, images)
+            self._store_what_runs_need(plan)
         deployed: list[DeployedMachine] = []
         versions: dict[str, str] = {}
         for machine in plan.machines:
@@ -300,6 +290,15 @@ class Deployer:
         record.schedules, record.rules = sorted(plan.schedules), sorted(plan.rules)
         self._records.write(record)
         return report
+
+    def _store_what_runs_need(self, plan: _Plan) -> None:
+        """The DAGs as immutable objects, and the task definitions of images of their own."""
+        for key in plan.dag_set.dags:
+            text = dag_object(plan.dag_set, key, plan.bundles)
+            self._store.put(dag_object_key(digest(text)), text)
+        images = [compute.image for compute in containers(plan.dag_set, self._target.platform) if compute.image]
+        if images:
+            register_images(self._clients.ecs, self._target, images)
 
     def _claim(self, dag_set: DagSet, record: Record) -> None:
         try:

@@ -6,6 +6,7 @@ sees a later child (Step Functions, *Versions and aliases*).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -187,6 +188,4 @@ def tag_text(text: str) -> str:
 
 def hash_of(text: str) -> str:
     """16 hexadecimal digits that tell `text` from any other."""
-    import hashlib
-
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

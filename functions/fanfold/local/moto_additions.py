@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
@@ -81,10 +82,13 @@ def call_function(functions: Mapping[str, Function], name: str, event: Any) -> t
         return {"errorType": kind, "errorMessage": str(error)}, True
 
 
-def _call_or_raise(functions: Mapping[str, Function], name: str, event: Any) -> None:
-    answer, failed = call_function(functions, name, event)
-    if failed:
-        raise RuntimeError(f"{answer['errorType']}: {answer['errorMessage']}")
+def _call_later(functions: Mapping[str, Function], name: str, event: Any) -> None:
+    """A call that nobody waits for: tried three times, then told in the log (AWS Lambda, *Asynchronous invocation*)."""
+    for _ in range(3):
+        answer, failed = call_function(functions, name, event)
+        if not failed:
+            return
+    logging.getLogger(__name__).error("%s failed: %s: %s", name, answer["errorType"], answer["errorMessage"])
 
 
 def _publish_state_machine_version(self: Any) -> ActionResult:
@@ -132,7 +136,9 @@ def _start_by_version_or_alias(original: Callable[..., Any]) -> Callable[..., An
 
 def _notify(functions: Mapping[str, Function]) -> Callable[..., None]:
     def invoke(account_id: str, event_body: dict[str, Any], fn_arn: str, region_name: str) -> None:
-        _call_or_raise(functions, fn_arn.rpartition(":")[2], event_body)
+        answer, failed = call_function(functions, fn_arn.rpartition(":")[2], event_body)
+        if failed:  # a run on this machine must see it
+            raise RuntimeError(f"{answer['errorType']}: {answer['errorMessage']}")
 
     return invoke
 
@@ -194,7 +200,7 @@ def _deliver_to(
 ) -> None:
     service = target["Arn"].split(":")[2]
     if service == "lambda":
-        _call_or_raise(functions, target["Arn"].rpartition(":")[2], event)
+        _call_later(functions, target["Arn"].rpartition(":")[2], event)
     elif service == "states":
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ def _translated(path: Path) -> dict[str, Any]:
     from samtranslator.translator.transform import transform
     from samtranslator.yaml_helper import yaml_parse
 
+    logging.getLogger("samtranslator").setLevel(logging.CRITICAL)  # it tells of metrics that nobody asked for
     read: Any = yaml_parse
     template = read(path.read_text("utf-8"))
     template["Globals"]["Function"]["CodeUri"] = f"s3://{_CODE_BUCKET}/code.zip"

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -59,7 +60,6 @@ def stack_up(
 
     `observer` is told of runs, `told` of deployments. Logs of steps go below `home`.
     """
-    os.environ["MOTO_PORT"] = str(port)
     base_env = dict(os.environ)
     from moto.server import ThreadedMotoServer
 
@@ -116,11 +116,17 @@ def _functions(
     (folder / "work").mkdir(parents=True, exist_ok=True)
     store = ObjectStore(stack.clients.s3, stack.run_bucket)
     runtime = Runtime(store, folder / "logs", folder / "work", base_env, observer, carries_files=True)
-    made: dict[str, Any] = {stack.parser_function: partial(parser.handle, runtime=parser_runtime)}
+    made: dict[str, Any] = {stack.parser_function: partial(_one_at_a_time, threading.RLock(), parser_runtime)}
     return made | {
         env[variable].rpartition(":")[2]: partial(_on_its_own, handle, runtime)
         for variable, handle in _HANDLERS.items()
     }
+
+
+def _one_at_a_time(lock: threading.RLock, runtime: parser.ParserRuntime, event: Any, context: Any) -> Any:
+    """A call of the parser: moto's S3 closes an object that is read while it is written anew."""
+    with lock:
+        return parser.handle(event, context, runtime=runtime)
 
 
 def _on_its_own(handle: Any, runtime: Runtime, event: Any, context: Any) -> Any:
