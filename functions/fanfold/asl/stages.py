@@ -109,8 +109,27 @@ class _Cutter:
         components = self._components(members)
         if len(components) > 1:
             return [Branches(tuple(tuple(self._series(component)) for component in components))]
-        first = self._best_cut(members)
-        return _merged([*self._series(first), *self._series(members & ~first)])
+        parts = self._parts_in_series(members)
+        if len(parts) == 1:
+            first = self._best_cut(members)
+            parts = [first, members & ~first]
+        return _merged([stage for part in parts for stage in self._series(part)])
+
+    def _parts_in_series(self, members: int) -> list[int]:
+        """`members` cut wherever all that comes later depends on all that came before, so that no wait is added."""
+        places = list(_places(members))
+        common = [members] * len(places)
+        """For each place: what all later ones depend on."""
+        for number in range(len(places) - 2, -1, -1):
+            common[number] = common[number + 1] & self._ancestors[places[number + 1]]
+        parts, before, part = [], 0, 0
+        for place, awaited in zip(places, common, strict=True):
+            before |= 1 << place
+            part |= 1 << place
+            if not before & ~awaited:
+                parts.append(part)
+                part = 0
+        return parts
 
     def _components(self, members: int) -> list[int]:
         """The parts of `members` that no dependency connects; those of shell steps alone are one part."""
