@@ -125,6 +125,9 @@ def _add_yaml_error(file: str, text: str, error: yaml.YAMLError, problems: Probl
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
     problem = getattr(error, "problem", None) or "it cannot be read"
     context = getattr(error, "context", None)
+    if "nesting depth" in problem:  # newer parsers have a bound of their own, and look ahead
+        problems.add(place, f"nested more than {MAX_DEPTH} levels deep", "write it flatter")
+        return
     message = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
     line = "".join(text.split("\n")[place.line - 1 : place.line])
     hint = ""
