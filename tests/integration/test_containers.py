@@ -12,8 +12,8 @@ import pytest
 from fanfold.asl.compile import compile_dag_set
 from fanfold.asl.computes import Platform
 from fanfold.dag.read import read_dag_file
+from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.machines import ALIAS
-from fanfold.local.engine import poll_execution
 from fanfold.local.up import Up, stack_up
 from fanfold.run.store import ObjectStore, find_result
 from support import DagRunner

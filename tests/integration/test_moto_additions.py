@@ -8,8 +8,9 @@ from typing import Any
 
 import boto3
 import pytest
+from fanfold.deploy.executions import poll_execution
 from fanfold.local.constants import FUNCTION_ARNS
-from fanfold.local.engine import embedded_aws, poll_execution
+from fanfold.local.engine import embedded_aws
 from moto import mock_aws
 from moto.cloudformation.models import Stack as CloudFormationStack
 from moto.stepfunctions.responses import StepFunctionResponse

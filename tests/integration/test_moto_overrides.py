@@ -13,8 +13,9 @@ from typing import Any
 
 import boto3
 import pytest
+from fanfold.deploy.executions import poll_execution
 from fanfold.local import moto_overrides
-from fanfold.local.engine import embedded_aws, poll_execution
+from fanfold.local.engine import embedded_aws
 from moto.batch import utils as batch_utils
 from moto.core import base_backend
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_callback

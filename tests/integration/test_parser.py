@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fanfold.deploy.clients import Clients
-from fanfold.handlers import parser
-from fanfold.local.engine import embedded_aws
+from aws import Aws, embedded
 from fanfold.local.session import LOCAL
 
 GOOD = """
@@ -31,39 +29,28 @@ steps:
 
 
 @pytest.fixture
-def runtime() -> Iterator[parser.ParserRuntime]:
-    with embedded_aws({}):
-        clients = Clients()
-        for bucket in ("dags", "runs"):
-            clients.s3.create_bucket(Bucket=bucket)
-        yield parser.ParserRuntime(clients, "runs", LOCAL)
+def aws() -> Iterator[Aws]:
+    with embedded(LOCAL) as made:
+        yield made
 
 
-def put(runtime: parser.ParserRuntime, path: str, text: str, event_key: str | None = None) -> list[dict[str, Any]]:
-    runtime.clients.s3.put_object(Bucket="dags", Key=f"dags/{path}", Body=text.encode())
-    key = event_key or f"dags/{path}"
-    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "dags"}, "object": {"key": key}}}
-    return parser.handle({"Records": [record]}, None, runtime)["reports"]  # type: ignore[arg-type]
-
-
-def machines(runtime: parser.ParserRuntime) -> dict[str, Any]:
-    listed = runtime.clients.states.list_state_machines()["stateMachines"]
-    return {
-        machine["name"]: json.loads(
-            runtime.clients.states.describe_state_machine(stateMachineArn=machine["stateMachineArn"])["definition"]
-        )
-        for machine in listed
-    }
+def put(aws: Aws, path: str, text: str, event_key: str | None = None) -> list[dict[str, Any]]:
+    """Upload a file and handle what S3 itself tells of it."""
+    aws.write(path, text)
+    item = {"key": event_key or f"dags/{path}"}
+    return aws.handle(
+        {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "dags"}, "object": item}}]}
+    )
 
 
 def changes(reports: list[dict[str, Any]]) -> dict[str, str]:
     return {machine["key"]: machine["change"] for machine in reports[0]["machines"]}
 
 
-def test_a_file_becomes_a_machine_for_each_dag_that_calls_children(runtime: parser.ParserRuntime) -> None:
-    reports = put(runtime, "etl.yaml", GOOD)
+def test_a_file_becomes_a_machine_for_each_dag_that_calls_children(aws: Aws) -> None:
+    reports = put(aws, "etl.yaml", GOOD)
     assert changes(reports) == {"#region": "created", "": "created"}
-    made = machines(runtime)
+    made = aws.machines()
     (region,) = made.keys() - {"fanfold-etl"}
     assert region.startswith("fanfold-etl-region-")
     fan = made["fanfold-etl"]["States"]["fan"]
@@ -73,36 +60,35 @@ def test_a_file_becomes_a_machine_for_each_dag_that_calls_children(runtime: pars
     assert "${" not in json.dumps(made)
 
 
-def test_only_what_changed_is_updated(runtime: parser.ParserRuntime) -> None:
-    put(runtime, "etl.yaml", GOOD)
-    assert changes(put(runtime, "etl.yaml", GOOD)) == {"#region": "unchanged", "": "unchanged"}
-    assert changes(put(runtime, "etl.yaml", GOOD.replace("seq 3", "seq 4"))) == {"#region": "unchanged", "": "updated"}
+def test_only_what_changed_is_updated(aws: Aws) -> None:
+    put(aws, "etl.yaml", GOOD)
+    assert changes(put(aws, "etl.yaml", GOOD)) == {"#region": "unchanged", "": "unchanged"}
+    assert changes(put(aws, "etl.yaml", GOOD.replace("seq 3", "seq 4"))) == {"#region": "unchanged", "": "updated"}
 
 
-def test_a_file_with_errors_changes_nothing_and_leaves_a_report(runtime: parser.ParserRuntime) -> None:
-    put(runtime, "etl.yaml", GOOD)
-    before = machines(runtime)
-    (report,) = put(runtime, "etl.yaml", GOOD.replace("command: seq 3", "comand: seq 3"))
-    assert machines(runtime) == before
+def test_a_file_with_errors_changes_nothing_and_leaves_a_report(aws: Aws) -> None:
+    put(aws, "etl.yaml", GOOD)
+    before = aws.machines()
+    (report,) = put(aws, "etl.yaml", GOOD.replace("command: seq 3", "comand: seq 3"))
+    assert aws.machines() == before
     assert [(problem["place"]["line"], problem["message"]) for problem in report["problems"]] == [
         (4, "the step 'list' does nothing"),
         (4, "unknown key 'comand' in a step"),
     ]
-    stored = json.loads(runtime.clients.s3.get_object(Bucket="dags", Key="dags/etl.yaml.report.json")["Body"].read())
-    assert stored == report
+    assert aws.report("etl.yaml") == report
 
 
-def test_keys_arrive_quoted_and_name_folders(runtime: parser.ParserRuntime) -> None:
+def test_keys_arrive_quoted_and_name_folders(aws: Aws) -> None:
     text = "steps:\n  - {name: s, command: echo}\n"
-    (report,) = put(runtime, "a b/é.yaml", text, event_key="dags/a+b/%C3%A9.yaml")
+    (report,) = put(aws, "a b/é.yaml", text, event_key="dags/a+b/%C3%A9.yaml")
     assert report["status"] == "deployed"
-    (name,) = machines(runtime)
+    (name,) = aws.machines()
     assert name.startswith("fanfold-a-b-")
 
 
-def test_what_is_no_dag_file_is_left_alone(runtime: parser.ParserRuntime) -> None:
-    assert put(runtime, "notes.txt", "x") == []
-    assert machines(runtime) == {}
+def test_what_is_no_dag_file_is_left_alone(aws: Aws) -> None:
+    assert put(aws, "notes.txt", "x") == []
+    assert aws.machines() == {}
 
 
 @pytest.mark.parametrize("name", ["parser", "planner", "reducer", "runner"])

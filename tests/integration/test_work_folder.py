@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.machines import ALIAS
-from fanfold.local.engine import poll_execution
 from fanfold.local.up import Up, stack_up
 from fanfold.run.store import ObjectStore, find_result
 from support import DagRunner

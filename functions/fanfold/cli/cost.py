@@ -21,6 +21,9 @@ CALL = 0.20 / 1_000_000  # AWS Lambda, requests
 GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}  # AWS Lambda, duration
 VCPU_HOUR, GB_HOUR = 0.04048, 0.004445  # AWS Fargate, Linux on x86; a minute at least
 
+CONTAINER = (512, 1024)
+"""CPU units and MiB of a container that asks for none (template.yaml)."""
+
 CONTROL_SECONDS = 0.1
 """What a call of the planner or the reducer is taken to last, at half a GB."""
 
@@ -31,8 +34,9 @@ def print_cost(file: Path, items: int, seconds: float, memory: int, architecture
     if dag_set is None:
         return 2
     counts = count_run(dag_set, items)
-    sizes = [(task.cpu or 512, task.memory or 1024) for task in containers(dag_set, LOCAL.platform)]
-    lines = price(counts, seconds, memory, architecture, max(sizes, default=(512, 1024)))
+    stock_cpu, stock_memory = CONTAINER
+    sizes = [(task.cpu or stock_cpu, task.memory or stock_memory) for task in containers(dag_set, LOCAL.platform)]
+    lines = price(counts, seconds, memory, architecture, max(sizes, default=CONTAINER))
     total = sum(dollars for _, _, dollars in lines)
     if as_json:
         listed = [{"what": what, "amount": amount, "dollars": round(dollars, 8)} for what, amount, dollars in lines]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 from fanfold.cli.remote import connected
 from fanfold.cli.start import show_end
 from fanfold.dag.params import from_arguments
+from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.machines import ALIAS
 from fanfold.deploy.stack import Stack
 from fanfold.local.session import record_of_lost_run
@@ -48,10 +48,6 @@ def start_remote(
 
 
 def _record(stack: Stack, dag: str, run: str, arn: str) -> dict[str, Any]:
-    while True:
-        described = stack.clients.states.describe_execution(executionArn=arn)
-        if described["status"] != "RUNNING":
-            break
-        time.sleep(_POLL_SECONDS)
+    described = poll_execution(stack.clients.states, arn, _POLL_SECONDS)
     found = find_result(ObjectStore(stack.clients.s3, stack.run_bucket), run)
     return found or record_of_lost_run(dag, run, described)

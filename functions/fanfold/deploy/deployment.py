@@ -90,20 +90,19 @@ class _Plan:
 
 
 class Deployer:
-    """See the module. `store` and `records` are in the run-data bucket."""
+    """See the module. `store` is the run-data bucket."""
 
     def __init__(
         self,
         clients: Clients,
         target: Target,
         store: ObjectStore,
-        records: Records,
         environment: Collection[str] = (),
     ) -> None:
         self._clients = clients
         self._target = target
         self._store = store
-        self._records = records
+        self._records = Records(store)
         self._environment = environment
 
     def dependents(self, file: str) -> list[str]:
@@ -280,8 +279,7 @@ class Deployer:
             deployed.append(machines.apply(machine, versions))
             versions[machine.name] = deployed[-1].version
         root = next(machine for machine in deployed if machine.key == "")
-        if move_alias or root.change != "unchanged" or not machines.has_alias(root.arn):
-            machines.point_alias(root.arn, root.version)
+        machines.point_alias(root.arn, root.version, move=move_alias or root.change != "unchanged")
         report = Report(record.file, "deployed", name, deployed)
         self._apply_starts(plan, report)
         self._remove_rest(plan, old, machines)

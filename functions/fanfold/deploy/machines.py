@@ -111,27 +111,22 @@ class Machines:
         self._forget_old_version(version)
         return DeployedMachine(machine.key, name, arn, version, "updated")
 
-    def point_alias(self, arn: str, version: str) -> bool:
-        """Let the alias ``live`` stand for `version`; whether that was a change."""
-        alias = f"{arn}:{ALIAS}"
+    def point_alias(self, arn: str, version: str, *, move: bool) -> None:
+        """Let the alias ``live`` stand for `version`; where it is there already, only if it is to `move`."""
         wanted: Any = [{"stateMachineVersionArn": version, "weight": 100}]
-        try:
-            actual = self._client.describe_state_machine_alias(stateMachineAliasArn=alias)
-        except (self._client.exceptions.ResourceNotFound, self._client.exceptions.StateMachineDoesNotExist):
+        actual = self._routing(arn)
+        if actual is None:
             self._client.create_state_machine_alias(name=ALIAS, routingConfiguration=wanted)
-            return True
-        if actual["routingConfiguration"] == wanted:
-            return False
-        self._client.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=wanted)
-        return True
+        elif move and actual != wanted:
+            self._client.update_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}", routingConfiguration=wanted)
 
-    def has_alias(self, arn: str) -> bool:
-        """Whether the alias ``live`` is there."""
+    def _routing(self, arn: str) -> Any:
+        """What the alias ``live`` stands for; None when there is no alias."""
         try:
-            self._client.describe_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
+            described = self._client.describe_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
         except (self._client.exceptions.ResourceNotFound, self._client.exceptions.StateMachineDoesNotExist):
-            return False
-        return True
+            return None
+        return described["routingConfiguration"]
 
     def remove(self, name: str) -> None:
         """Delete a machine of ours, with its alias and versions; one that is gone, or not ours, is left alone."""
@@ -142,7 +137,7 @@ class Machines:
             self._check_ours(arn)
         except NotOurs:
             return
-        if self.has_alias(arn):
+        if self._routing(arn) is not None:
             self._client.delete_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
         self._client.delete_state_machine(stateMachineArn=arn)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from fanfold.run.store import ObjectStore
 
 Status = Literal["new", "applying", "deployed", "refused", "removed"]
 
@@ -49,11 +48,10 @@ def is_older(sequencer: str, other: str) -> bool:
 
 
 class Records:
-    """The records in one bucket."""
+    """The records in the run-data bucket."""
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
-        self._client = client
-        self._bucket = bucket
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
 
     def read(self, file: str) -> Record:
         """The record of a file; a new one when there is none."""
@@ -82,43 +80,33 @@ class Records:
 
     def dependents(self, file: str) -> list[str]:
         """The files whose deployment looked at `file`."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_look_key(file, ""))
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return sorted(text for key in keys if (text := self._get(key)[0]) is not None)
+        found = (self._get(key)[0] for key in self._store.keys(_look_key(file, "")))
+        return sorted(text for text in found if text is not None)
 
     def note_looks(self, record: Record, looked: list[str]) -> None:
         """Note the files that the file of `record` looked at."""
         for gone in set(record.looked) - set(looked):
-            self._client.delete_object(Bucket=self._bucket, Key=_look_key(gone, record.file))
+            self._store.remove(_look_key(gone, record.file))
         for new in set(looked) - set(record.looked):
-            self._client.put_object(Bucket=self._bucket, Key=_look_key(new, record.file), Body=_bytes(record.file))
+            self._store.put(_look_key(new, record.file), record.file)
         record.looked = looked
 
     def _get(self, key: str) -> tuple[str | None, str | None]:
         try:
-            got = self._client.get_object(Bucket=self._bucket, Key=key)
-        except self._client.exceptions.NoSuchKey:
+            return self._store.get_version(key)
+        except KeyError:
             return None, None
-        return got["Body"].read().decode("utf-8", "surrogatepass"), got["ETag"]
 
     def _put(self, key: str, text: str, etag: str | None) -> str:
         """Store a text over the version `etag`, or where there is none yet; the new version."""
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        try:
-            put = self._client.put_object(Bucket=self._bucket, Key=key, Body=_bytes(text), **condition)
-        except self._client.exceptions.ClientError as fault:
-            if fault.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
-                raise Overtaken(key) from None
-            raise
-        return put["ETag"]
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+        version = self._store.put_over(key, text, etag)
+        if version is None:
+            raise Overtaken(key)
+        return version
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(_bytes(text)).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _record_key(file: str) -> str:

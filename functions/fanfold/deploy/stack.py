@@ -10,6 +10,7 @@ from fanfold.dag.read import without_suffix
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.machines import ALIAS
 from fanfold.deploy.record import Records
+from fanfold.run.store import ObjectStore
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -50,7 +51,7 @@ class Stack:
 
     def machine_of(self, dag: str) -> str:
         """The ARN of the machine of the DAG called `dag`; its file's path will do too. Raises NoSuchThing."""
-        records = Records(self.clients.s3, self.run_bucket)
+        records = Records(ObjectStore(self.clients.s3, self.run_bucket))
         files = [dag, f"{dag}.yaml", f"{dag}.yml"]
         owner = records.owner(dag)
         for file in [owner, *files] if owner is not None else files:

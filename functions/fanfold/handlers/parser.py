@@ -18,7 +18,6 @@ from fanfold.dag.read import SUFFIXES, Fetch
 from fanfold.deploy.bundles import Bundler
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.deployment import Deployer, Report
-from fanfold.deploy.record import Records
 from fanfold.deploy.target import Ecs, Starts, Target
 from fanfold.run.store import ObjectStore
 
@@ -34,7 +33,7 @@ Observer = Callable[[str, dict[str, Any]], None]
 """Is told the bucket and the report of every file."""
 
 
-def _ignore(_bucket: str, _report: dict[str, Any]) -> None:
+def ignore(_bucket: str, _report: dict[str, Any]) -> None:
     """The observer that looks away."""
 
 
@@ -47,7 +46,7 @@ class ParserRuntime:
     target: Target
     environment: frozenset[str] = frozenset()
     """The variables that the runner's environment has, for which no DAG need set them."""
-    observer: Observer = _ignore
+    observer: Observer = ignore
     has_bundles: bool = True
     """Whether the files beside a DAG file must travel with it; on a laptop they are where they are."""
 
@@ -105,8 +104,7 @@ def _changes(event: dict[str, Any]) -> Iterator[_Change]:
 def _handle_change(runtime: ParserRuntime, change: _Change) -> Iterator[dict[str, Any]]:
     """Deploy a file, and every other that has looked at it."""
     store = ObjectStore(runtime.clients.s3, runtime.run_bucket)
-    records = Records(runtime.clients.s3, runtime.run_bucket)
-    deployer = Deployer(runtime.clients, runtime.target, store, records, runtime.environment)
+    deployer = Deployer(runtime.clients, runtime.target, store, runtime.environment)
     bundler = Bundler(runtime.clients.s3, change.bucket, DAG_PREFIX, store) if runtime.has_bundles else None
     bundle = bundler.bundle_of if bundler is not None else None
     others: list[tuple[str, str | None]] = [(file, None) for file in deployer.dependents(change.path)]

@@ -14,6 +14,7 @@ from typing import Any
 from fanfold.asl.compile import compile_dag_set, dag_object, digest, machine_names
 from fanfold.dag.model import DagSet
 from fanfold.deploy.clients import Clients
+from fanfold.deploy.executions import poll_execution
 from fanfold.local.session import LOCAL
 
 
@@ -34,7 +35,7 @@ class Counts:
 
 def count_run(dag_set: DagSet, items: int) -> Counts:
     """Execute the DAG's machines with `items` items at each ``parallel`` step, every task succeeding at once."""
-    from fanfold.local.engine import embedded_aws, poll_execution
+    from fanfold.local.engine import embedded_aws
 
     calls: Counter[str] = Counter()
     clients = Clients()

@@ -7,16 +7,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from fanfold.local.constants import REGION
 from fanfold.local.moto_additions import Function, Launch
 from fanfold.local.moto_overrides import overrides
-
-if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
-
-_POLL_SECONDS = 0.005
 
 
 @contextmanager
@@ -59,12 +53,3 @@ def _quiet(*names: str) -> Iterator[None]:
         for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.setLevel(level)
             logger.propagate = propagate
-
-
-def poll_execution(client: SFNClient, arn: str) -> dict[str, Any]:
-    """Wait until an execution has ended; what DescribeExecution says of it."""
-    while True:
-        described = client.describe_execution(executionArn=arn)
-        if described["status"] != "RUNNING":
-            return dict(described)
-        time.sleep(_POLL_SECONDS)

@@ -26,6 +26,7 @@ from fanfold.dag.model import Place
 from fanfold.dag.params import from_arguments
 from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.clients import Clients
+from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.machines import ALIAS
 from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import container, parser, planner, reducer, runner
@@ -160,8 +161,6 @@ class Session:
         ``{"dag", "run", "status", "error"?, "steps": {NAME: {"status", "output", "document"?, "error"?}}}``; also
         written to ``record.json`` in the run's folder.
         """
-        from fanfold.local.engine import poll_execution
-
         self.log_folder.mkdir(parents=True, exist_ok=True)
         started = self._states.start_execution(
             stateMachineArn=f"{self._machine_arn}:{ALIAS}",

@@ -46,32 +46,51 @@ class ObjectStore:
 
     def put_once(self, key: str, text: str) -> str:
         """Store `text` under `key` unless something is there already; what is there then."""
+        return self.get(key) if self.put_over(key, text, None) is None else text
+
+    def put_over(self, key: str, text: str, version: str | None) -> str | None:
+        """Store `text` over `version` (an ETag), or where there is nothing yet; its version, None if that is not so."""
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        data = text.encode("utf-8", "surrogatepass")
         try:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), IfNoneMatch="*")
+            return self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **condition)["ETag"]
         except self._client.exceptions.ClientError as fault:
-            if fault.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            return self.get(key)
-        return text
+            if fault.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
+                return None
+            raise
 
     def get(self, key: str) -> str:
         """The text under `key`; KeyError when there is none."""
-        return self._read(Key=key).decode("utf-8", "surrogatepass")
+        return self.get_version(key)[0]
+
+    def get_version(self, key: str) -> tuple[str, str]:
+        """The text under `key` and its version (an ETag); KeyError when there is none."""
+        data, version = self._read(Key=key)
+        return data.decode("utf-8", "surrogatepass"), version
 
     def get_bytes(self, key: str) -> bytes:
         """The bytes under `key`; KeyError when there is none."""
-        return self._read(Key=key)
+        return self._read(Key=key)[0]
 
     def get_range(self, key: str, start: int, length: int) -> str:
         """`length` bytes of the text under `key`, from byte `start`."""
-        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}").decode("utf-8", "surrogatepass")
+        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}")[0].decode("utf-8", "surrogatepass")
 
-    def _read(self, **arguments: Any) -> bytes:
+    def _read(self, **arguments: Any) -> tuple[bytes, str]:
         try:
-            body = self._client.get_object(Bucket=self._bucket, **arguments)["Body"]
+            got = self._client.get_object(Bucket=self._bucket, **arguments)
         except self._client.exceptions.NoSuchKey:
             raise KeyError(arguments["Key"]) from None
-        return body.read()
+        return got["Body"].read(), got["ETag"]
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that starts with `prefix`."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def remove(self, key: str) -> None:
+        """Delete what is under `key`, if anything is."""
+        self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def put_json(self, key: str, value: object) -> None:
         """Store `value` as JSON under `key`."""

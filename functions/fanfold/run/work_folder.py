@@ -26,10 +26,11 @@ def work_folder(context: RunContext, *, is_last: bool) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if carries and context.scope.work is not None:
         _fetch(context, context.scope.work)
-    before = _state(folder)
+    goes_on = carries and not is_last
+    before = _state(folder) if goes_on else {}
     try:
         yield
-        if carries and not is_last and _state(folder) != before:
+        if goes_on and _state(folder) != before:
             context.scope.work = _store(context)
     finally:
         if is_last or carries:
