@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import moto.iam.models
 import pytest
 from fanfold.deploy.executions import poll_execution
 from fanfold.local import moto_overrides
@@ -199,3 +203,15 @@ def test_moto_still_sleeps_between_tries() -> None:
 
 def test_the_stand_in_for_batch_has_the_names_that_moto_reads() -> None:
     assert (batch_utils.JobStatus.SUCCEEDED, batch_utils.JobStatus.FAILED) == ("SUCCEEDED", "FAILED")
+
+
+def test_botocore_still_looks_through_its_services_in_each_session() -> None:
+    searched = inspect.getsource(botocore.loaders.Loader.list_available_services)
+    assert "os.listdir" in searched
+    assert "instance_cache" in searched
+
+
+def test_the_stand_in_for_cryptography_has_the_names_that_moto_reads() -> None:
+    lines = Path(moto.iam.models.__file__).read_text().splitlines()
+    wanted = [line for line in lines if line.startswith("from cryptography")]
+    assert wanted == ["from cryptography import x509", "from cryptography.hazmat.backends import default_backend"]

@@ -37,6 +37,7 @@ def start_file(file: Path, arguments: Sequence[str], *, as_json: bool, home: Pat
         view = make_view(console, progress, silent=as_json)
         with Session(file, home=home, observer=view.observe) as session:
             session.deploy()
+            gc.freeze()
             gc.enable()
             with _stop_on_signal(session, errors), view:
                 record = _run(session, arguments)

@@ -20,6 +20,7 @@ from typing import Any
 import fanfold.local.moto_quick_import  # noqa: F401 - before moto's Step Functions
 
 # isort: split
+import botocore.loaders
 import botocore.session
 import jsonpath_ng.ext.parser
 import jsonpath_ng.parser
@@ -97,6 +98,9 @@ def _replacements(
     yield retrier_decl, "time", SimpleNamespace(sleep=sleep)
     # moto looks every half second whether a nested execution has ended.
     yield state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", SYNC_POLL_SECONDS
+    # botocore looks through the folders of its 400 services anew in each session, and moto has many: 0.1 s.
+    loader = botocore.loaders.Loader
+    yield loader, "list_available_services", _listed_once(loader.list_available_services)
     # moto asks boto for the regions of every service and partition; there is one here.
     yield base_backend.AccountSpecificBackend, "_generate_regions", lambda self, service: [REGION]
 
@@ -181,6 +185,18 @@ def _cached_client_for(original: Callable[..., Any]) -> Callable[..., Any]:
             return clients[region, service]
 
     return client_for
+
+
+def _listed_once(original: Callable[[Any, str], list[str]]) -> Callable[[Any, str], list[str]]:
+    listed: dict[tuple[str, ...], list[str]] = {}
+
+    def list_available_services(self: Any, type_name: str) -> list[str]:
+        key = (type_name, *self.search_paths)
+        if key not in listed:
+            listed[key] = original(self, type_name)
+        return listed[key]
+
+    return list_available_services
 
 
 @lru_cache(maxsize=32)

@@ -32,7 +32,7 @@ from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import container, parser, planner, reducer, runner
 from fanfold.local.constants import ACCOUNT, FUNCTION_ARNS, REGION
 from fanfold.local.folder import fetch_from
-from fanfold.run.events import Observer, ignore
+from fanfold.run.events import Observer, RunEvent, ignore
 from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.store import ObjectStore, find_result
 
@@ -40,6 +40,8 @@ RunRecord = dict[str, Any]
 
 DAG_BUCKET = "fanfold-dags"
 RUN_BUCKET = "fanfold-runs"
+LONGEST_PAUSE = 0.5
+"""Seconds between two looks at an execution that has not told of its end."""
 LOCAL = Target(
     stack="fanfold",
     runner_arn=f"{FUNCTION_ARNS}fanfold-runner",
@@ -77,6 +79,7 @@ class Session:
         self._file = file.resolve()
         self._home = (home or data_folder()).resolve()
         self._observer = observer or ignore
+        self._nearly_ended = threading.Event()
         self._cancellation = Cancellation()
         self._resources = ExitStack()
         self._machine_arn = ""
@@ -103,7 +106,7 @@ class Session:
         self._runtimes: dict[str, Any] = {
             "parser": parser.ParserRuntime(clients, RUN_BUCKET, LOCAL, frozenset(base_env), has_bundles=False),
             "run": Runtime(
-                store, self.log_folder.parent, self._file.parent, base_env, self._observer, self._cancellation
+                store, self.log_folder.parent, self._file.parent, base_env, self._observe, self._cancellation
             ),
         }
         self._notify_parser()
@@ -113,6 +116,16 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._resources.close()
+
+    def _observe(self, event: RunEvent) -> None:
+        if event.kind == "run-finished" and event.depth == 0:
+            self._nearly_ended.set()
+        self._observer(event)
+
+    def _pause(self, seconds: float) -> None:
+        """Until the run says that it is over, looking at its execution would only take time from it."""
+        if self._nearly_ended.wait(LONGEST_PAUSE):
+            time.sleep(seconds)
 
     def _call(self, handler: Any, runtime: str, event: Any, context: Any) -> Any:
         return handler(event, context, runtime=self._runtimes[runtime])
@@ -167,7 +180,7 @@ class Session:
             name=self.run_id,
             input=json.dumps({"params": from_arguments(arguments).to_json()}),
         )
-        ended = poll_execution(self._states, started["executionArn"])
+        ended = poll_execution(self._states, started["executionArn"], pause=self._pause)
         store = ObjectStore(self._s3, RUN_BUCKET)
         record = find_result(store, self.run_id) or record_of_lost_run(self._file.stem, self.run_id, ended)
         (self.log_folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
