@@ -18,9 +18,10 @@ def run_file(
     *arguments: str,
     home: Path,
     observer: Callable[[RunEvent], None] | None = None,
+    buckets: Mapping[str, Path] | None = None,
 ) -> Record:
     """Run a DAG file as ``fanfold start`` does; raises DagFileError when it is refused."""
-    with Session(path, home=home, observer=observer) as session:
+    with Session(path, home=home, observer=observer, buckets=buckets) as session:
         session.deploy()
         return session.run(arguments)
 
@@ -35,11 +36,17 @@ class DagRunner:
         self.events: list[RunEvent] = []
         self.observer: Callable[[RunEvent], None] = self.events.append
 
-    def __call__(self, text: str, *arguments: str, files: Mapping[str, str] | None = None) -> Record:
+    def __call__(
+        self,
+        text: str,
+        *arguments: str,
+        files: Mapping[str, str] | None = None,
+        buckets: Mapping[str, Path] | None = None,
+    ) -> Record:
         for name, content in (files or {}).items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(content), "utf-8")
         path = self.folder / "main.yaml"
         path.write_text(textwrap.dedent(text), "utf-8")
-        return run_file(path, *arguments, home=self.home, observer=self.observer)
+        return run_file(path, *arguments, home=self.home, observer=self.observer, buckets=buckets)

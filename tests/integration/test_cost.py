@@ -66,8 +66,25 @@ def test_containers_are_counted(dag: Path) -> None:
 
 
 def test_the_bill_is_the_counts_times_list_prices() -> None:
-    lines = price(Counts(1007, 1002, 2, 0, 1, 7030), 1.0, 1024, "arm64", (512, 1024))
+    lines = price(Counts(1007, 1002, 1002, 2, 0, 0, 1, 7030), 1.0, 1024, "arm64", (512, 1024))
     assert [(what, amount) for what, amount, _ in lines] == [
         ("state transitions", "1,007"), ("Lambda calls", "1,004"), ("Lambda GB-seconds", "1,002.1"),
     ]  # fmt: skip
     assert sum(dollars for _, _, dollars in lines) == pytest.approx(0.0387, abs=0.0001)
+
+
+def test_a_large_fan_out_is_a_start_and_three_states_for_each_task_of_several_items(dag: Path) -> None:
+    text = THREE_STEPS.replace(
+        "parallel: '${L}'", "parallel: {items: '${L}', maxConcurrent: 100}, x-fanfold: {maxItems: 1000000}"
+    )
+    few, many = counted(dag, text, 40_000), counted(dag, text, 1_000_000)
+    assert (few.runner_calls, many.runner_calls) == (400 + 2, 10_000 + 2)
+    assert many.transitions - few.transitions == 4 * (10_000 - 400)
+    assert many.runs == 1_000_000 + 2
+    assert many.longest_history < 100
+
+
+def test_many_items_are_worked_out_from_few(dag: Path) -> None:
+    assert counted(dag, THREE_STEPS, 5000).transitions == 5000 + 7
+    assert counted(dag, NESTED, 2000).executions == 1 + 2000
+    assert counted(dag, NESTED, 2000).runner_calls == 2000 * 2000 + 1

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from fanfold.dag.params import Parameters
 from fanfold.local.engine import embedded_aws
-from fanfold.run.reduce import collect, fold
+from fanfold.run.document import DocumentWriter
+from fanfold.run.reduce import collect
 from fanfold.run.scope import SCOPE_BUDGET, RunIdentity, Scope, StepOutcome
 from fanfold.run.store import ObjectStore, fit, result_key, size
 from hypothesis import given, settings
@@ -59,15 +60,17 @@ def test_a_missing_or_torn_result_is_a_failed_item_that_says_so(store: ObjectSto
     results = [
         {"index": 2, "spilled": True}, {"index": 1, "spilled": True}, good, {"index": 3, "error": "States.Timeout"},
     ]  # fmt: skip
-    records = collect(store, run, "fan", results, 5)
+    records = list(collect(store, run, "fan", results, 5))
     assert [record["status"] for record in records] == ["success", "success", "failed", "failed", "failed"]
     assert [record.get("error") for record in records[2:]] == [
         "the item left no result; its result object cannot be read",
         "the task ended with States.Timeout",
         "the item left no result",
     ]
-    document = fold(list("abcde"), records)
-    assert document["summary"] == {"total": 5, "succeeded": 2, "failed": 3, "cancelled": 0, "skipped": 0}
+    with DocumentWriter() as writer:
+        for shown, record in zip("abcde", records, strict=True):
+            writer.add(shown, record)
+    assert writer.summary == {"total": 5, "succeeded": 2, "failed": 3, "cancelled": 0, "skipped": 0}
 
 
 def test_no_state_of_a_large_run_nears_the_limit(tmp_path: object) -> None:

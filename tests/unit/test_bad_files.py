@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 STEP = "steps:\n  - name: a\n    command: echo\n"
+FAN = "steps:\n  - name: a\n    run: c\n    parallel: [x]\n"
+CHILD = "---\nname: c\nsteps: [{name: b, command: echo}]\n"
 
 
 def problems(text: str | bytes, **files: str) -> list[Problem]:
@@ -165,8 +167,8 @@ CASES = {
     "memory for a function": ("x-fanfold: {compute: lambda, memory: 512}\n" + STEP, "1:38", "'memory' with", "ecs"),
     "x-fanfold at a call": (
         "steps:\n  - {name: a, run: c, x-fanfold: {compute: ecs}}\n---\nname: c\n" + STEP,
-        "2:34",
-        "'x-fanfold' at a step with 'run'",
+        "2:44",
+        "'compute' at a step with 'run'",
         "child DAG",
     ),
     "x-fanfold at a handler": (
@@ -187,7 +189,13 @@ CASES = {
         "'schedule' is not supported",
         "schedule:",
     ),
-    "maxItems is for later": ("x-fanfold: {maxItems: 5}\n" + STEP, "1:13", "'maxItems' is not supported", "yet"),
+    "maxItems at the DAG": ("x-fanfold: {maxItems: 5}\n" + STEP, "1:13", "'maxItems' is not supported", "at the step"),
+    "maxItems without parallel": (STEP + "    x-fanfold: {maxItems: 5}\n", "4:27", "without 'parallel'", "fan-out"),
+    "too many items": (FAN + "    x-fanfold: {maxItems: 100000000}\n" + CHILD, "5:27", "'maxItems' is", "10,000,000"),
+    "no tolerance": (FAN + "    x-fanfold: {tolerateFailed: some}\n" + CHILD, "5:33", "no count of items", "5%"),
+    "more than all": (FAN + "    x-fanfold: {tolerateFailed: 101%}\n" + CHILD, "5:33", "no count of items", "5%"),
+    "half an item": (FAN + "    x-fanfold: {tolerateFailed: 0.5}\n" + CHILD, "5:33", "no count of items", "5%"),
+    "many at a time": (FAN + "    maxConcurrent: 5000\n" + CHILD, "5:20", "is 5000", "from 1 to 1,000"),
     "bad schedule": ("schedule: '0 6'\n" + STEP, "1:11", "has 2 fields", "five fields"),
     "bad regular expression": (
         STEP + "    preconditions: {condition: x, expected: 're:('}\n",

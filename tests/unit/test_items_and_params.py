@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fanfold.dag.items import BadItems, check_count, distinct, items_of_text
+from fanfold.dag.items import BadItems, bounded, distinct, items_of_text
 from fanfold.dag.params import Parameters, bind, from_arguments, split_arguments
 from fanfold.dag.values import NotJson, as_text, parse_json, read_path
 from hypothesis import given
@@ -52,16 +52,18 @@ def test_words_and_lines_come_back(words: list[str]) -> None:
 
 
 def test_counts_are_checked() -> None:
-    check_count([1] * 1000)
+    assert list(bounded([1] * 1000)) == [1] * 1000
     with pytest.raises(BadItems, match="at least one item"):
-        check_count([])
+        list(bounded([]))
     with pytest.raises(BadItems, match=r"1001 items \(max: 1000\)"):
-        check_count([1] * 1001)
+        next(bounded([1] * 1001))
+    with pytest.raises(BadItems, match=r"1001 items \(max: 1000\)"):
+        list(bounded(iter([1] * 1001)))
 
 
 def test_duplicates_are_told_by_their_parameters() -> None:
     one, same, other = Parameters(("a",)), Parameters(("a",)), Parameters(named={"A": "a"})
-    assert distinct([(one, 1), (same, 2), (other, 3)]) == [(one, 1), (other, 3)]
+    assert list(distinct([(one, 1), (same, 2), (other, 3)])) == [(one, 1), (other, 3)]
 
 
 @pytest.mark.parametrize(

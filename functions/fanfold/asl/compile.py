@@ -12,26 +12,28 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Literal
 
 from fanfold.asl.computes import Platform, compute_of_leaf, compute_of_segment
+from fanfold.asl.fan_outs import FanOutChoice, FanOutFacts, choose, longest_seconds, with_retries
 from fanfold.asl.names import machine_name
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
     Definition,
     container_task,
+    distributed,
     function_task,
+    items_from_s3,
     machine_task,
     retries,
     retry_limits,
     retry_marks,
+    several_items,
 )
 from fanfold.dag.expressions import template
 from fanfold.dag.model import Argument, Compute, Dag, DagSet, Precondition, Step
 from fanfold.dag.read import without_suffix
-
-INLINE_CONCURRENCY = 40
-"""Items at a time that an INLINE Map reaches; above it the Map is DISTRIBUTED (Step Functions quotas)."""
 
 MAX_STATE_NAME = 80
 """Characters of a state's name (Amazon States Language)."""
@@ -77,6 +79,37 @@ def compile_dag_set(
     return {key: _Compiler(dag_set, key, names, objects, platform or Platform()).definition() for key in ordered}
 
 
+def fan_out_choices(dag_set: DagSet, key: str, platform: Platform) -> dict[str, FanOutChoice]:
+    """How each fan-out of a DAG is run, by the step's name."""
+    children = dag_set.children.get(key, {})
+    facts = {
+        step.name: _facts(step, dag_set.dags[children[step.run or ""]], platform)
+        for step in dag_set.dags[key].steps
+        if step.calls_child
+    }
+    return choose(facts)
+
+
+def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
+    parallel = step.parallel
+    items = 1 if parallel is None else parallel.max_items if parallel.items is None else len(parallel.items)
+    seconds = None
+    if not child.is_leaf:
+        kind: Literal["function", "container", "machine"] = "machine"
+    elif compute_of_leaf(child, platform) is not None:
+        kind = "container"
+    else:
+        kind = "function"
+        seconds = longest_seconds(child)
+    return FanOutFacts(
+        items=items,
+        concurrency=parallel.max_concurrent if parallel else 1,
+        retries=step.retry.limit if step.retry else 0,
+        child=kind,
+        seconds=None if seconds is None else with_retries(seconds, step.retry),
+    )
+
+
 def containers(dag_set: DagSet, platform: Platform) -> Iterator[Compute]:
     """Every container that a task of these DAGs asks for."""
     for key, dag in dag_set.dags.items():
@@ -105,6 +138,7 @@ class _Compiler:
         self._objects = objects
         self._digest = objects[key]
         self._platform = platform
+        self._choices = fan_out_choices(dag_set, key, platform)
 
     def definition(self) -> Definition:
         stages = cut(self._dag)
@@ -172,11 +206,15 @@ class _Compiler:
         return states
 
     def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
-        shell = _needs_shell(step) or ("begin" in opening and _begin_needs_shell(self._dag))
+        reads = step.parallel is not None and step.parallel.reads_s3  # with the rights of the DAG's commands
+        shell = reads or _needs_shell(step) or ("begin" in opening and _begin_needs_shell(self._dag))
         plan: Definition = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
         fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
         if self._container_of_child(step) is not None:
             plan["pointers"] = True
+        choice = self._choices[step.name]
+        if choice.reads_items:
+            plan["batch"] = choice.batch or 1
         return {
             names.unique(f"{step.name}.plan"): function_task("Runner" if shell else "Planner", plan | opening),
             step.name: self._map(step),
@@ -188,27 +226,32 @@ class _Compiler:
         return compute_of_leaf(child, self._platform) if child.is_leaf else None
 
     def _map(self, step: Step) -> Definition:
-        concurrency = step.parallel.max_concurrent if step.parallel else 1
-        mode = "DISTRIBUTED" if concurrency > INLINE_CONCURRENCY else "INLINE"
-        processor: Definition = {"Mode": mode}
-        if mode == "DISTRIBUTED":
-            processor["ExecutionType"] = "STANDARD"
-        return {
+        choice = self._choices[step.name]
+        item, failed = f"{step.name}.item", f"{step.name}.item failed"
+        states = {item: self._item(step)}
+        selected: Definition = {"index.$": "$$.Map.Item.Index", "args.$": "$$.Map.Item.Value", "fan.$": "$.fan"}
+        if choice.batch is not None:
+            key = self._children[step.run or ""]
+            states = several_items(step.name, self._objects[key])
+            selected["from"] = 0
+        states[item]["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": failed}]
+        if "Next" not in states[item]:
+            states[item]["End"] = True
+        map_state: Definition = {
             "Type": "Map",
             "ItemsPath": "$.items",
-            "MaxConcurrency": concurrency,
-            "ItemSelector": {
-                "index.$": "$$.Map.Item.Index",
-                "args.$": "$$.Map.Item.Value",
-                "fan.$": "$.fan",
-            },
+            "MaxConcurrency": step.parallel.max_concurrent if step.parallel else 1,
+            "ItemSelector": selected,
             "ItemProcessor": {
-                "ProcessorConfig": processor,
-                "StartAt": f"{step.name}.item",
-                "States": {f"{step.name}.item": self._item(step), f"{step.name}.item failed": dict(ITEM_FAILED)},
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": item,
+                "States": states | {failed: dict(ITEM_FAILED)},
             },
             "ResultPath": "$.results",
         }
+        if choice.mode == "DISTRIBUTED":
+            map_state = distributed(map_state, choice.execution)
+        return items_from_s3(map_state) if choice.reads_items else map_state
 
     def _item(self, step: Step) -> Definition:
         key = self._children[step.run or ""]
@@ -223,8 +266,7 @@ class _Compiler:
             started_by = {"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id"}
             state = machine_task(self._machines[key], given | started_by | retry_marks(step.retry))
         state["Retry"] += retries(step.retry)
-        state["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": f"{step.name}.item failed"}]
-        return state | {"End": True}
+        return state
 
 
 class _Names:

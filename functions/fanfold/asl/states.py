@@ -91,6 +91,51 @@ def container_task(compute: Compute, task: Definition, *, tries: bool = False) -
     }
 
 
+def several_items(step: str, child: str) -> dict[str, Definition]:
+    """The states of a task that runs several items, and goes on in another where its time is over.
+
+    A task that ends without an answer is tried again; it goes on behind what is already written.
+    """
+    item, more, done = f"{step}.item", f"{step}.item more?", f"{step}.item done"
+    given = {"args.$": "$.args", "fan.$": "$.fan", "index.$": "$.index", "from.$": "$.from"}
+    task = function_task("Runner", {"task": "batch", "dag": child, "tries.$": "$$.State.RetryCount", **given})
+    task["Retry"].append({"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 2, "BackoffRate": 2})
+    return {
+        item: task | {"Next": more},
+        more: {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.left", "BooleanEquals": True, "Next": item}],
+            "Default": done,
+        },
+        done: {"Type": "Succeed"},
+    }
+
+
+def distributed(map_state: Definition, execution: str) -> Definition:
+    """A Map whose items are executions of their own."""
+    config = {"Mode": "DISTRIBUTED", "ExecutionType": execution}
+    return map_state | {"ItemProcessor": map_state["ItemProcessor"] | {"ProcessorConfig": config}}
+
+
+def items_from_s3(map_state: Definition) -> Definition:
+    """A DISTRIBUTED Map that reads its items from the planner's object and leaves what they give back in S3."""
+    large: Definition = {}
+    for key, value in map_state.items():
+        if key == "ItemsPath":
+            large["ItemReader"] = {
+                "Resource": "arn:aws:states:::s3:getObject",
+                "ReaderConfig": {"InputType": "JSON"},
+                "Parameters": {"Bucket.$": "$.fan.bucket", "Key.$": "$.fan.batches"},
+            }
+        else:
+            large[key] = value
+    large["ResultWriter"] = {
+        "Resource": "arn:aws:states:::s3:putObject",
+        "Parameters": {"Bucket.$": "$.fan.bucket", "Prefix.$": "$.fan.maps"},
+    }
+    return large
+
+
 def machine_task(machine: str, child_input: Definition) -> Definition:
     """A run of another state machine, whose record is the state's output."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def app() -> None:
 @_arguments
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else.")
 @_home
+@click.option(
+    "--bucket", "buckets", multiple=True, metavar="NAME=FOLDER", help="Let s3://NAME/ be this folder's files."
+)
 @click.option("--stack", metavar="NAME", help="Start the deployed DAG called NAME on this stack, rather than a file.")
 @_endpoint
 @click.option("--wait/--no-wait", default=True, show_default=True, help="With --stack: wait for the end of the run.")
@@ -36,6 +40,7 @@ def start(
     arguments: tuple[str, ...],
     as_json: bool,
     home: Path | None,
+    buckets: tuple[str, ...],
     stack: str | None,
     endpoint_url: str | None,
     wait: bool,
@@ -50,7 +55,18 @@ def start(
         sys.exit(start_remote(str(file), arguments, stack, endpoint_url, as_json=as_json, wait=wait))
     from fanfold.cli.start import start_file
 
-    sys.exit(start_file(file, arguments, as_json=as_json, home=home))
+    sys.exit(start_file(file, arguments, as_json=as_json, home=home, buckets=_folders(buckets)))
+
+
+def _folders(buckets: tuple[str, ...]) -> dict[str, Path]:
+    """``--bucket NAME=FOLDER`` …, by name."""
+    folders: dict[str, Path] = {}
+    for text in buckets:
+        name, _, folder = text.partition("=")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name) or not Path(folder).is_dir() or not folder:
+            raise click.BadParameter(f"{text!r} is not NAME=FOLDER, with a folder that is there", param_hint="--bucket")
+        folders[name] = Path(folder)
+    return folders
 
 
 @app.command()
@@ -117,11 +133,12 @@ def validate(files: tuple[Path, ...], form: str) -> None:
 @app.command("compile")
 @_file
 @click.option("--output", "-o", type=_PATH, metavar="DIR", help="Write a file for each state machine.")
-def compile_(file: Path, output: Path | None) -> None:
+@click.option("--explain", is_flag=True, help="Say in words how each fan-out is run and why, instead.")
+def compile_(file: Path, output: Path | None, explain: bool) -> None:
     """Print the Step Functions definition of a DAG file (Amazon States Language, JSON)."""
-    from fanfold.cli.compile import compile_file
+    from fanfold.cli.compile import compile_file, explain_file
 
-    sys.exit(compile_file(file, output))
+    sys.exit(explain_file(file) if explain else compile_file(file, output))
 
 
 @app.command()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from fanfold.asl.compile import compile_dag_set, machine_names
+from fanfold.asl.compile import compile_dag_set, fan_out_choices, machine_names
+from fanfold.asl.computes import Platform, compute_of_segment
+from fanfold.asl.fan_outs import FanOutChoice
+from fanfold.asl.stages import cut, segments_of
 from fanfold.asl.states import Definition
 from fanfold.cli.files import read_or_explain
+from fanfold.dag.model import Compute
 
 
 def compile_file(file: Path, output: Path | None) -> int:
@@ -35,6 +40,41 @@ def compile_file(file: Path, output: Path | None) -> int:
         Console(stderr=True, highlight=False).print(Text(f"{output}: {error.strerror}", "red"), soft_wrap=True)
         return 2
     return 0
+
+
+def explain_file(file: Path) -> int:
+    """Print in words how each step with a child DAG is run, and where each task."""
+    dag_set = read_or_explain(file)
+    if dag_set is None:
+        return 2
+    console = Console(highlight=False)
+    for key, name in machine_names(dag_set).items():
+        dag = dag_set.dags[key]
+        console.print(Text(f"{dag.name}: state machine {name}"), soft_wrap=True)
+        choices = fan_out_choices(dag_set, key, Platform())
+        for stage in segments_of(cut(dag)):
+            if stage.steps:
+                steps = ", ".join(step.name for step in stage.steps)
+                console.print(Text(f"  {steps}: one task, {_place(compute_of_segment(dag, stage, Platform()))}"))
+        for step_name, choice in choices.items():
+            for line in explain_choice(step_name, choice):
+                console.print(Text(f"  {line}"), soft_wrap=True)
+    return 0
+
+
+def explain_choice(step: str, choice: FanOutChoice) -> Iterator[str]:
+    """A fan-out's choice in words."""
+    yield f"{step}: {choice.mode} Map: {choice.reason}"
+    if choice.mode == "DISTRIBUTED":
+        yield f"  {choice.execution} executions: {choice.execution_reason}"
+    if choice.batch is not None:
+        yield f"  up to {choice.batch} items a task, one after the other"
+    elif choice.reads_items:
+        yield "  an item a task: it is tried again, or runs in a container or state machine, by itself"
+
+
+def _place(compute: Compute | None) -> str:
+    return "in the runner's Lambda function" if compute is None else "in a container"
 
 
 def pretty(definition: Definition) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from fanfold.local.session import LOCAL
 
 # List prices of us-east-1 in November 2026, in dollars, without the free tier (aws.amazon.com, the pages named).
 TRANSITION = 0.025 / 1_000  # Step Functions, Standard
+EXPRESS = 1.00 / 1_000_000  # Step Functions, Express, requests
+EXPRESS_GB_SECOND = 0.00001667  # and duration, in steps of 64 MB and 100 ms
 CALL = 0.20 / 1_000_000  # AWS Lambda, requests
 GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}  # AWS Lambda, duration
 VCPU_HOUR, GB_HOUR = 0.04048, 0.004445  # AWS Fargate, Linux on x86; a minute at least
@@ -66,11 +69,17 @@ def price(
 ) -> list[tuple[str, str, float]]:
     """(what, how much of it, dollars) for each line of the bill; what there is none of is left out."""
     calls = counts.runner_calls + counts.control_calls
-    gb_seconds = counts.runner_calls * seconds * memory / 1024 + counts.control_calls * CONTROL_SECONDS / 2
+    gb_seconds = counts.runs * seconds * memory / 1024 + counts.control_calls * CONTROL_SECONDS / 2
+    express_gb_seconds = counts.express * math.ceil(seconds * 10) / 10 * counts.runs / counts.runner_calls / 16
     hours = counts.containers * max(seconds, 60) / 3600
     cpu, gb = container[0] / 1024, container[1] / 1024
     lines = [
         ("state transitions", f"{counts.transitions:,}", counts.transitions * TRANSITION),
+        (
+            "Express executions",
+            f"{counts.express:,}",
+            counts.express * EXPRESS + express_gb_seconds * EXPRESS_GB_SECOND,
+        ),
         ("Lambda calls", f"{calls:,}", calls * CALL),
         ("Lambda GB-seconds", f"{gb_seconds:,.1f}", gb_seconds * GB_SECOND[architecture]),
         ("containers", f"{counts.containers:,}", hours * (cpu * VCPU_HOUR + gb * GB_HOUR)),

@@ -152,13 +152,13 @@ def _call(step: Step, known: Known, depth: int) -> Iterator[str]:
     yield from _preconditions(step, known, depth)
     items = list(step.parallel.items or ())
     if step.parallel.source is not None:
-        text = known.whole(step.parallel.source)
+        text = None if step.parallel.reads_s3 else known.whole(step.parallel.source)
         if text is None:
             yield f"{pad}  for each item of {known.filled(step.parallel.source)}, which the run will tell"
             yield from (f"{pad}    {_argument(a.name, known.filled(a.template))}" for a in step.params)
             return
         items = items_of_text(text)
-    entries = distinct((_parameters(step, known, as_text(item), item), item) for item in items)
+    entries = list(distinct((_parameters(step, known, as_text(item), item), item) for item in items))
     yield f"{pad}  for {len(entries)} item{'' if len(entries) == 1 else 's'}:"
     for parameters, _ in entries[:SHOWN_ITEMS]:
         yield f"{pad}    {as_text(parameters.shown())}"

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -28,14 +28,16 @@ from fanfold.run.outcome import exit_code_of_run
 SHOWN_FAILURES = 5
 
 
-def start_file(file: Path, arguments: Sequence[str], *, as_json: bool, home: Path | None) -> int:
+def start_file(
+    file: Path, arguments: Sequence[str], *, as_json: bool, home: Path | None, buckets: Mapping[str, Path]
+) -> int:
     """Run `file` and return the exit code: 0 success, 1 the run failed, 2 the input is wrong."""
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     progress = Progress()
     try:
         check_readable(file)
         view = make_view(console, progress, silent=as_json)
-        with Session(file, home=home, observer=view.observe) as session:
+        with Session(file, home=home, observer=view.observe, buckets=buckets) as session:
             session.deploy()
             gc.freeze()
             gc.enable()

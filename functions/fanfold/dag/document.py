@@ -20,7 +20,7 @@ from fanfold.dag.forms import (
     read_repeat,
     read_retry,
 )
-from fanfold.dag.model import Dag, HandlerName, Place, Step
+from fanfold.dag.model import MAX_OUTPUT, Dag, HandlerName, Place, Step
 from fanfold.dag.yaml_source import Mapping, Node, Sequence
 
 MAX_NAME = 64
@@ -29,7 +29,7 @@ MAX_NAME = 64
 DAG_KEYS = {
     "name", "description", "group", "tags", "type", "params", "env", "schedule", "preconditions", "precondition",
     "steps", "handlerOn", "timeoutSec", "delaySec", "dotenv", "maxActiveSteps", "histRetentionDays",
-    "x-fanfold",
+    "maxOutputSize", "x-fanfold",
 }  # fmt: skip
 STEP_KEYS = {
     "name", "id", "description", "command", "script", "shell", "dir", "output", "stdout", "stderr", "depends", "run",
@@ -103,6 +103,7 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
         retention_days=_whole(fields, "histRetentionDays"),
         compute=compute,
         triggers=triggers,
+        max_output=_whole(fields, "maxOutputSize") or MAX_OUTPUT,
     )
     return ReadDag(dag, places)
 
@@ -159,8 +160,10 @@ def _step(
     places |= {(name, key): fields.place_of(key) for key in STEP_KEYS}
     command = fields.texts("command")
     script, run = fields.text("script"), fields.text("run")
-    concurrency = read_concurrency(fields, problems)
-    parallel = fields.optional("parallel", lambda item: read_parallel(item, concurrency, problems))
+    extension = read_step_extension(fields, problems, is_handler=bool(handler))
+    most = extension.most_concurrent
+    concurrency = read_concurrency(fields, problems, most)
+    parallel = fields.optional("parallel", lambda item: read_parallel(item, concurrency, problems, most))
     preconditions = fields.node_of("preconditions") or fields.node_of("precondition")
     step = Step(
         name=name,
@@ -177,7 +180,7 @@ def _step(
         depends=fields.texts("depends"),
         run=run,
         params=fields.optional("params", lambda item: read_params(item, problems)) or (),
-        parallel=parallel,
+        parallel=extension.extend(parallel),
         preconditions=read_preconditions(preconditions, problems) if preconditions is not None else (),
         continue_on=read_continue_on(_below(fields, "continueOn", _CONTINUE_ON, "continueOn: {failure: true}")),
         retry=read_retry(_below(fields, "retryPolicy", _RETRY, "retryPolicy: {limit: 3, intervalSec: 10}")),
@@ -185,7 +188,7 @@ def _step(
         stop_signal=_signal(fields, problems),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
         env=fields.optional("env", lambda item: read_env(item, problems)) or (),
-        compute=read_step_extension(fields, problems, is_handler=bool(handler)),
+        compute=extension.compute,
     )
     _check_shape(step, fields, problems)
     return step, "depends" in fields

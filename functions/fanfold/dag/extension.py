@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, replace
+
 from fanfold.dag.cron import BadCron, Schedule, parse_cron
 from fanfold.dag.diagnostics import Problems, nearest
 from fanfold.dag.fields import Fields, read_text
-from fanfold.dag.model import Compute, S3Trigger
-from fanfold.dag.yaml_source import Mapping, Sequence
+from fanfold.dag.model import (
+    LARGEST_CONCURRENCY,
+    LARGEST_FAN_OUT,
+    MAX_ITEMS,
+    Compute,
+    Parallel,
+    S3Trigger,
+    Tolerance,
+)
+from fanfold.dag.yaml_source import Mapping, Scalar, Sequence
 
 COMPUTE_KEYS = {"compute", "cpu", "memory", "image", "timeoutSec"}
 EXTENSION_KEYS = COMPUTE_KEYS | {"on"}
-_LATER = "remove it; Fanfold does not know it yet"
-_UNSUPPORTED = {"maxItems": _LATER, "tolerateFailed": _LATER}
+FAN_OUT_KEYS = {"maxItems", "tolerateFailed"}
+_AT_STEP = dict.fromkeys(FAN_OUT_KEYS, "set it at the step with 'parallel'")
+
+_TOLERANCE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(%?)")
 
 FARGATE_MEMORY: dict[int, tuple[int, ...]] = {
     256: (512, 1024, 2048),
@@ -30,21 +43,59 @@ def read_extension(fields: Fields, problems: Problems) -> tuple[Compute | None, 
     node = fields.child("x-fanfold", "such as x-fanfold: {compute: ecs}")
     if node is None:
         return None, ()
-    inner = Fields(node, "'x-fanfold'", EXTENSION_KEYS, problems, _UNSUPPORTED)
+    inner = Fields(node, "'x-fanfold'", EXTENSION_KEYS, problems, _AT_STEP)
     return _compute(inner, problems), _triggers(inner, problems)
 
 
-def read_step_extension(fields: Fields, problems: Problems, *, is_handler: bool) -> Compute | None:
-    """``x-fanfold`` of a step: where it runs, as a task of its own."""
+@dataclass(frozen=True, slots=True)
+class StepExtension:
+    """``x-fanfold`` of a step."""
+
+    compute: Compute | None = None
+    """Where it runs, as a task of its own."""
+    max_items: int = MAX_ITEMS
+    tolerance: Tolerance | None = None
+
+    @property
+    def most_concurrent(self) -> int:
+        """What ``maxConcurrent`` may be."""
+        return MAX_ITEMS if self.max_items <= MAX_ITEMS else LARGEST_CONCURRENCY
+
+    def extend(self, parallel: Parallel | None) -> Parallel | None:
+        """``parallel`` with what stands here."""
+        if parallel is None:
+            return None
+        return replace(parallel, max_items=self.max_items, tolerance=self.tolerance)
+
+
+def read_step_extension(fields: Fields, problems: Problems, *, is_handler: bool) -> StepExtension:
+    """``x-fanfold`` of a step."""
     node = fields.child("x-fanfold", "such as x-fanfold: {compute: ecs}")
     if node is None:
-        return None
-    inner = Fields(node, "'x-fanfold'", COMPUTE_KEYS, problems, _UNSUPPORTED | {"on": "a trigger belongs to the DAG"})
+        return StepExtension()
+    known = COMPUTE_KEYS | FAN_OUT_KEYS
+    inner = Fields(node, "'x-fanfold'", known, problems, {"on": "a trigger belongs to the DAG"})
     if is_handler:
         problems.add(node.place, "'x-fanfold' at a handler", "a handler runs in the last task of its DAG")
-    elif fields.node_of("run") is not None:
-        problems.add(node.place, "'x-fanfold' at a step with 'run'", "set it in the child DAG")
-    return _compute(inner, problems)
+    for key in sorted(known):
+        if key in COMPUTE_KEYS and fields.node_of("run") is not None and inner.node_of(key) is not None:
+            problems.add(inner.place_of(key), f"{key!r} at a step with 'run'", "set it in the child DAG")
+        if key in FAN_OUT_KEYS and fields.node_of("parallel") is None and inner.node_of(key) is not None:
+            problems.add(inner.place_of(key), f"{key!r} without 'parallel'", "it says how a fan-out is run")
+    most = inner.number("maxItems", least=1, whole=True, most=LARGEST_FAN_OUT)
+    return StepExtension(_compute(inner, problems), int(most or MAX_ITEMS), _tolerance(inner, problems))
+
+
+def _tolerance(fields: Fields, problems: Problems) -> Tolerance | None:
+    """``tolerateFailed``: a count, or a percentage such as ``5%``."""
+    node = fields.node_of("tolerateFailed")
+    if node is None:
+        return None
+    match = _TOLERANCE.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
+    if match is None or (match[2] and float(match[1]) > 100) or ("." in match[1] and not match[2]):
+        problems.add(node.place, "'tolerateFailed' is no count of items", "give a count such as 10, or a part: 5%")
+        return None
+    return Tolerance(percent=float(match[1])) if match[2] else Tolerance(count=int(match[1]))
 
 
 def _compute(fields: Fields, problems: Problems) -> Compute | None:

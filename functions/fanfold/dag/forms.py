@@ -107,13 +107,15 @@ def read_preconditions(node: Node, problems: Problems) -> tuple[Precondition, ..
     return tuple(found)
 
 
-def read_parallel(node: Node, step_concurrency: tuple[int, Place] | None, problems: Problems) -> Parallel | None:
+def read_parallel(
+    node: Node, step_concurrency: tuple[int, Place] | None, problems: Problems, most_concurrent: int = MAX_ITEMS
+) -> Parallel | None:
     """``parallel``: a list, a text with a reference, or ``{items, maxConcurrent}``."""
     concurrency = step_concurrency
     items: Node | None = node
     if isinstance(node, Mapping):
         fields = Fields(node, "'parallel'", {"items", "maxConcurrent"}, problems)
-        own = read_concurrency(fields, problems)
+        own = read_concurrency(fields, problems, most_concurrent)
         if own is not None and concurrency is not None and own[0] != concurrency[0]:
             hint = f"the step says {concurrency[0]} in line {concurrency[1].line}; keep one of them"
             problems.add(own[1], f"'maxConcurrent' is {own[0]} here and another at the step", hint)
@@ -139,16 +141,16 @@ def read_parallel(node: Node, step_concurrency: tuple[int, Place] | None, proble
     return None
 
 
-def read_concurrency(fields: Fields, problems: Problems) -> tuple[int, Place] | None:
-    """``maxConcurrent``, 1 to 1,000, and where it stands."""
+def read_concurrency(fields: Fields, problems: Problems, most_concurrent: int = MAX_ITEMS) -> tuple[int, Place] | None:
+    """``maxConcurrent``, 1 to `most_concurrent`, and where it stands."""
     node = fields.node_of("maxConcurrent")
     if node is None:
         return None
     value = node.value if isinstance(node, Scalar) else None
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ITEMS:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most_concurrent:
         return value, node.place
     shown = repr(value) if isinstance(node, Scalar) else "a list or mapping"
-    problems.add(node.place, f"'maxConcurrent' is {shown}", f"give a whole number from 1 to {MAX_ITEMS:,}")
+    problems.add(node.place, f"'maxConcurrent' is {shown}", f"give a whole number from 1 to {most_concurrent:,}")
     return None
 
 

@@ -5,8 +5,10 @@ Source: specification, *Parallel Configuration Options* and *Parameter Passing*;
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from fanfold.dag.model import MAX_ITEMS, Json
 from fanfold.dag.params import Parameters
@@ -47,12 +49,20 @@ def items_of_text(text: str) -> list[Json]:
     return [word[1:-1] if _QUOTED.fullmatch(word) else word for word in _WORD.findall(lines[0])]
 
 
-def check_count(items: Sequence[Json], limit: int = MAX_ITEMS) -> None:
-    """Raise BadItems when there is nothing to run or more than `limit` (counted before duplicates are dropped)."""
-    if not items:
+def bounded(items: Iterable[Json], limit: int = MAX_ITEMS) -> Iterator[Json]:
+    """The items. Raises BadItems when there is none, or more than `limit` (counted before duplicates are dropped).
+
+    Of a list this is known, and raised, before the first item; of a stream behind its last.
+    """
+    count = len(items) if isinstance(items, Sequence) else 0
+    if count <= limit:
+        for count, item in enumerate(items, 1):
+            if count <= limit:
+                yield item
+    if not count:
         raise BadItems("parallel execution requires at least one item")
-    if len(items) > limit:
-        raise BadItems(f"parallel execution exceeds maximum limit: {len(items)} items (max: {limit})")
+    if count > limit:
+        raise BadItems(f"parallel execution exceeds maximum limit: {count} items (max: {limit})")
 
 
 def parameters_of_item(item: Json) -> Parameters:
@@ -69,13 +79,15 @@ def shown_item(item: Json, parameters: Parameters, *, has_params: bool) -> Json:
     return parameters.shown()
 
 
-def distinct(entries: Iterable[tuple[Parameters, Json]]) -> list[tuple[Parameters, Json]]:
-    """The entries (bound parameters, what the document shows) without those whose parameters came before."""
-    seen: set[tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = set()
-    kept: list[tuple[Parameters, Json]] = []
+def distinct(entries: Iterable[tuple[Parameters, Json]]) -> Iterator[tuple[Parameters, Json]]:
+    """The entries (bound parameters, what the document shows) without those whose parameters came before.
+
+    Remembers 16 bytes of each, so that a million fit into a small memory.
+    """
+    seen: set[bytes] = set()
     for parameters, shown in entries:
-        key = (parameters.positional, tuple(sorted(parameters.named.items())))
+        text = json.dumps([parameters.positional, sorted(parameters.named.items())])
+        key = hashlib.blake2b(text.encode(), digest_size=16).digest()
         if key not in seen:
             seen.add(key)
-            kept.append((parameters, shown))
-    return kept
+            yield parameters, shown

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 MAX_ITEMS = 1000
 """The most items one ``parallel`` step takes (specification, *Limitations*)."""
 
+LARGEST_FAN_OUT = 10_000_000
+"""The most items that ``x-fanfold: {maxItems: N}`` may ask for."""
+
+LARGEST_CONCURRENCY = 10_000
+"""The most items at a time of such a step: what one Map Run reaches (Step Functions quotas)."""
+
+MAX_OUTPUT = 1024 * 1024
+"""Bytes of a captured output, unless the DAG's ``maxOutputSize`` says otherwise (semantics, *Expansion*)."""
+
 DEFAULT_CONCURRENCY = 8
 """Items at a time when ``maxConcurrent`` is not given (specification, *Controlling Concurrency*)."""
 
@@ -103,6 +112,18 @@ class RepeatPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Tolerance:
+    """``tolerateFailed``: how many items, or which part of them, may fail without the step failing."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def allows(self, failed: int, total: int) -> bool:
+        """Whether so many failed items of so many are tolerated."""
+        return failed <= self.count if self.count is not None else failed * 100 <= (self.percent or 0) * total
+
+
+@dataclass(frozen=True, slots=True)
 class Parallel:
     """``parallel``: exactly one of ``items`` (an inline list) and ``source`` (text with a reference)."""
 
@@ -110,6 +131,20 @@ class Parallel:
     source: str | None
     max_concurrent: int
     place: Place
+    max_items: int = MAX_ITEMS
+    """``x-fanfold.maxItems``."""
+    tolerance: Tolerance | None = None
+    """``x-fanfold.tolerateFailed``."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there may be more items than the specification allows."""
+        return self.max_items > MAX_ITEMS
+
+    @property
+    def reads_s3(self) -> bool:
+        """Whether the items are the contents of an object or the objects below a prefix."""
+        return self.source is not None and self.source.strip().startswith("s3://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +248,8 @@ class Dag:
     compute: Compute | None = None
     """Where its tasks run; None where the compiler may choose."""
     triggers: tuple[S3Trigger, ...] = ()
+    max_output: int = MAX_OUTPUT
+    """Bytes that a captured output may have."""
 
     @property
     def is_leaf(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fanfold.dag.document import MAX_NAME
 from fanfold.dag.extension import FARGATE_MEMORY
-from fanfold.dag.model import DEFAULT_CONCURRENCY, MAX_ITEMS
+from fanfold.dag.model import DEFAULT_CONCURRENCY, LARGEST_CONCURRENCY, LARGEST_FAN_OUT, MAX_ITEMS
 from fanfold.dag.references import NAME
 
 Schema = dict[str, Any]
@@ -53,7 +53,7 @@ _CONDITIONS: Schema = {"anyOf": [_CONDITION, {"type": "array", "items": _CONDITI
 _CONCURRENCY: Schema = {
     "type": "integer",
     "minimum": 1,
-    "maximum": MAX_ITEMS,
+    "maximum": LARGEST_CONCURRENCY,
     "default": DEFAULT_CONCURRENCY,
     "description": "How many items run at a time.",
 }
@@ -106,6 +106,16 @@ _COMPUTE: Schema = {
     "image": _said({"type": "string"}, "The container's image, made from the runner's."),
     "timeoutSec": _said(_SECONDS, "How long one task may take."),
 }
+_FAN_OUT: Schema = {
+    "maxItems": _said(
+        {"type": ["integer", "string"], "minimum": 1, "maximum": LARGEST_FAN_OUT},
+        f"The most items that the step takes; {MAX_ITEMS:,} otherwise.",
+    ),
+    "tolerateFailed": _said(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%?\s*$"}]},
+        "How many items may fail, a count or a percentage such as 5%, without the step failing.",
+    ),
+}
 _S3: Schema = _object({key: {"type": "string"} for key in ("bucket", "prefix", "suffix")}, required=["bucket"])
 _ON: Schema = _object(
     {"s3": {"anyOf": [_S3, {"type": "array", "items": _S3}]}},
@@ -136,7 +146,9 @@ STEP_PROPERTIES: Schema = {
     "signalOnStop": {"type": "string", "pattern": "^SIG[A-Z0-9]+$"},
     "timeoutSec": _SECONDS,
     "env": _ENV,
-    "x-fanfold": _object(_COMPUTE, "Run the step as a task of its own."),
+    "x-fanfold": _object(
+        _COMPUTE | _FAN_OUT, "Run the step as a task of its own; with 'parallel', how many items there may be."
+    ),
 }
 
 DAG_PROPERTIES: Schema = {
@@ -168,6 +180,7 @@ DAG_PROPERTIES: Schema = {
     "delaySec": _SECONDS,
     "maxActiveSteps": _COUNT,
     "histRetentionDays": _COUNT,
+    "maxOutputSize": _said(_COUNT, "Bytes that the output of a step may have; 1 MiB otherwise."),
     "x-fanfold": _object(_COMPUTE | {"on": _ON}, "Where the DAG's tasks run, and what starts it."),
 }
 

@@ -60,10 +60,14 @@ def _number(literal: str) -> int | _Literal:
     return int(text) if text.lstrip("-").isdigit() else _Literal(literal)
 
 
+DECODER = json.JSONDecoder(parse_float=_number)
+"""Reads JSON so that numbers keep every digit when shown by `as_text`."""
+
+
 def parse_json(text: str) -> Json:
-    """The value of a JSON text; ValueError when it is none. Numbers keep every digit when shown by `as_text`."""
+    """The value of a JSON text; ValueError when it is none."""
     try:
-        value: Json = json.loads(text, parse_float=_number)
+        value: Json = DECODER.decode(text)
     except RecursionError:
         raise ValueError("the JSON text is nested too deeply") from None
     return value

@@ -11,9 +11,9 @@ from fanfold.run.runtime import Runtime
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-_TASKS = {"segment": tasks.segment, "plan": tasks.plan, "item": tasks.item, "lost": tasks.lost}
+_TASKS = {"segment": tasks.segment, "plan": tasks.plan, "item": tasks.item, "batch": tasks.batch, "lost": tasks.lost}
 
 
 def handle(event: dict[str, Any], context: LambdaContext, runtime: Runtime | None = None) -> dict[str, Any]:
-    """``{"task": "segment" | "plan" | "item" | "lost", …}`` → the next state's input."""
+    """``{"task": "segment" | "plan" | "item" | "batch" | "lost", …}`` → the next state's input."""
     return _TASKS[event["task"]](runtime or runtime_of(context), event)

@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from fanfold.run.batch import run_batch
 from fanfold.run.item import run_item
 from fanfold.run.lifecycle import begin, finish, open_context
 from fanfold.run.plan import plan_step
@@ -56,7 +57,8 @@ def hand_over(runtime: Runtime, payload: Payload) -> Payload:
 def plan(runtime: Runtime, payload: Payload) -> Payload:
     """Resolve what a step's child DAG is called with."""
     context = _context(runtime, payload, payload["scope"])
-    planned = plan_step(context, context.dag.step(payload["step"]), pointers=payload.get("pointers", False))
+    step = context.dag.step(payload["step"])
+    planned = plan_step(context, step, pointers=payload.get("pointers", False), batch=payload.get("batch"))
     return {"scope": context.scope.to_json(runtime.store), **planned}
 
 
@@ -64,6 +66,12 @@ def item(runtime: Runtime, payload: Payload) -> Payload:
     """Run a leaf child for one item; raises `fanfold.run.item.ItemFailed`."""
     runtime, dag = runtime.for_dag(payload["dag"])
     return run_item(runtime, dag, payload)
+
+
+def batch(runtime: Runtime, payload: Payload) -> Payload:
+    """Run a leaf child for several items of a large fan-out; no failure of an item is one of the task."""
+    runtime, dag = runtime.for_dag(payload["dag"])
+    return run_batch(runtime, dag, payload) | {"index": payload["index"]}
 
 
 def reduce(runtime: Runtime, payload: Payload) -> Payload:

@@ -32,6 +32,7 @@ from moto.stepfunctions.parser.asl.component.state.exec import execute_state
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor import (
     inline_item_processor_worker,
 )
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer import result_writer_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_callback,
@@ -94,6 +95,9 @@ def _replacements(
     yield callback, "_eval_execution", _with_new_token(callback._eval_execution)
     # An answer that comes before the state listens for heartbeats is not heard.
     yield callback, "_wait_for_task_token_heartbeat", _wait_for_answer_or_heartbeat
+    # A ResultWriter's parameters are read from what the Map gives back, rather than from its input.
+    writer = result_writer_decl.ResultWriter
+    yield writer, "_eval_body", _with_input_of_the_state(writer._eval_body)
     # The time until a retry is slept through, also when the run is stopped meanwhile.
     yield retrier_decl, "time", SimpleNamespace(sleep=sleep)
     # moto looks every half second whether a nested execution has ended.
@@ -142,6 +146,14 @@ def _eval_input_alone(original: Callable[..., None]) -> Callable[..., None]:
         env_frame.stack.clear()
 
     return eval_input
+
+
+def _with_input_of_the_state(original: Callable[..., None]) -> Callable[..., None]:
+    def eval_body(self: Any, env: Any) -> None:
+        env.stack[-1] = env.states.get_input()  # what the Map gives back is not written in any case
+        original(self, env)
+
+    return eval_body
 
 
 def _copy(value: Any) -> Any:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 from fanfold.dag.diagnostics import DagFileError, Problem
 from fanfold.dag.model import Place
@@ -75,8 +76,16 @@ def remove_old_runs(folder: Path, dag: str, days: int) -> None:
 class Session:
     """See the module. A context manager; one session runs one file once."""
 
-    def __init__(self, file: Path, *, home: Path | None = None, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        home: Path | None = None,
+        observer: Observer | None = None,
+        buckets: Mapping[str, Path] | None = None,
+    ) -> None:
         self._file = file.resolve()
+        self._buckets = buckets or {}
         self._home = (home or data_folder()).resolve()
         self._observer = observer or ignore
         self._nearly_ended = threading.Event()
@@ -110,6 +119,7 @@ class Session:
             ),
         }
         self._notify_parser()
+        self._fill_buckets()
         return self
 
     def __exit__(
@@ -134,6 +144,14 @@ class Session:
         """A container is a thread here, with the container's own entry point."""
         arguments = (environ, self._runtimes["run"], self._states)
         threading.Thread(target=container.run_container, args=arguments, name="container", daemon=True).start()
+
+    def _fill_buckets(self) -> None:
+        """Let the DAG find the files of the given folders in buckets."""
+        for bucket, folder in self._buckets.items():
+            self._s3.create_bucket(Bucket=bucket)
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                with path.open("rb") as file:
+                    ObjectStore(self._s3, bucket).put_file(path.relative_to(folder).as_posix(), file)
 
     def _notify_parser(self) -> None:
         """As the stack's template does: an object put below the DAG prefix starts the parser."""
@@ -183,10 +201,21 @@ class Session:
         ended = poll_execution(self._states, started["executionArn"], pause=self._pause)
         store = ObjectStore(self._s3, RUN_BUCKET)
         record = find_result(store, self.run_id) or record_of_lost_run(self._file.stem, self.run_id, ended)
+        self._save_documents(store, record)
         (self.log_folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
         if self._retention_days is not None:
             remove_old_runs(self._home / "runs", record["dag"], self._retention_days)
         return record
+
+    def _save_documents(self, store: ObjectStore, record: RunRecord) -> None:
+        """Documents that are too large for the record end with this process; their files do not."""
+        for name, step in record["steps"].items():
+            document = step.get("document", {})
+            if "object" in document:
+                path = self.log_folder / f"{quote(name, safe=' ')}.document.json"
+                with path.open("wb") as file:
+                    store.get_file(document.pop("object"), file)
+                document["file"] = str(path)
 
     def cancel(self) -> None:
         """Stop the run: no step and no item starts any more, processes end, the document is still folded."""

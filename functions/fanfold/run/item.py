@@ -24,12 +24,17 @@ def run_item(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, A
 
     Raises ItemFailed when the child failed, so that the definition's ``Retry`` and ``Catch`` see it.
     """
-    context = begin(runtime, dag, payload, "")
-    with work_folder(context, is_last=True):
-        if context.scope.status is None:
-            run_segment(context, [step.name for step in dag.steps])
-        result = finish(context)
+    result = run_child(runtime, dag, payload)
     record: dict[str, Any] = result["record"]
     if result["status"] == "failed":
         raise ItemFailed(result.get("error", "failed"), int(result.get("exitCode", 1)))
     return record
+
+
+def run_child(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
+    """Run the child; ``{"status", "error"?, "exitCode"?, "record"}`` (see `fanfold.run.lifecycle.finish`)."""
+    context = begin(runtime, dag, payload, "")
+    with work_folder(context, is_last=True):
+        if context.scope.status is None:
+            run_segment(context, [step.name for step in dag.steps])
+        return finish(context)

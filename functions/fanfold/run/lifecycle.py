@@ -11,6 +11,7 @@ from typing import Any
 
 from fanfold.dag.model import Dag, HandlerName, Json, RetryPolicy, Step
 from fanfold.dag.params import Parameters, bind
+from fanfold.run.document import read_stored_path
 from fanfold.run.events import RunEvent
 from fanfold.run.logs import RunLogs
 from fanfold.run.outcome import HANDLER_OF_STATUS, STATUS_WORD_OF_DAGU, run_status, should_retry_child
@@ -18,8 +19,11 @@ from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.scope import RunIdentity, Scope, Status, StepOutcome
 from fanfold.run.shell import ShellFault
 from fanfold.run.steps import RunContext, check_preconditions, run_step
-from fanfold.run.store import result_key, size, start_key
+from fanfold.run.store import ObjectStore, Stored, result_key, size, start_key
 from fanfold.run.variables import ExpansionFault, Variables
+
+SHOWN_DOCUMENT = 32 * 1024 * 1024
+"""Bytes of a document up to which the record of a run holds it whole."""
 
 
 def open_context(runtime: Runtime, dag: Dag, scope: Scope) -> RunContext:
@@ -41,7 +45,7 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunCo
         run = RunIdentity.from_json(fan["run"]).child(fan["step"], index)
         given = Parameters.from_json(load_arguments(runtime, fan, start["args"]))
         caller = {"fan": {key: fan[key] for key in ("run", "dag", "step", "budget")}, "index": index}
-        caller |= {key: start[key] for key in ("tries", "retry") if key in start}
+        caller |= {key: start[key] for key in ("tries", "retry", "batched") if key in start}
     else:
         run, caller = RunIdentity.of_root(name, dag.retention_days), None
         given = Parameters.from_json(start.get("params") or {})
@@ -210,6 +214,8 @@ def _record(context: RunContext, status: Status, error: str | None) -> dict[str,
     record = _item_record(context, status, error)
     if not _will_be_retried(scope.caller, record):
         _tell_item(context.runtime, scope, "item-finished", record)
+    if scope.caller.get("batched"):
+        return record
     failed = status not in ("success", "partial")
     if not failed and size(record) <= scope.caller["fan"]["budget"]:
         return record
@@ -231,11 +237,10 @@ def root_record(context: RunContext, status: Status, error: str | None) -> dict[
         entry: dict[str, Any] = {"status": outcome.status, "output": {}}
         step = _step(context.dag, name)
         if outcome.value is not None:
-            text = context.runtime.store.load(outcome.value)
             if step.calls_child:
-                entry["document"] = json.loads(text)
+                entry["document"] = _shown_document(context.runtime.store, outcome.value)
             elif step.output is not None:
-                entry["output"] = {step.output: text}
+                entry["output"] = {step.output: context.runtime.store.load(outcome.value)}
         entry |= {key: value for key, value in (("error", outcome.error), ("log", outcome.log)) if value is not None}
         if outcome.exit_code:
             entry["exitCode"] = outcome.exit_code
@@ -244,6 +249,15 @@ def root_record(context: RunContext, status: Status, error: str | None) -> dict[
     if error is not None:
         record["error"] = error
     return record | {"steps": _in_file_order(context.dag, steps)}
+
+
+def _shown_document(store: ObjectStore, value: Stored) -> Json:
+    """The document; of a very large one its summary and where it lies."""
+    if isinstance(value, dict) and value["bytes"] > SHOWN_DOCUMENT and "outline" in value:
+        summary = read_stored_path(store, value, ("summary",))
+        return {"summary": json.loads(summary or "null"), "object": value["$s3"], "bytes": value["bytes"]}
+    document: Json = json.loads(store.load(value))
+    return document
 
 
 def _step(dag: Dag, name: str) -> Step:

@@ -7,13 +7,14 @@ file into a variable that is not exported; every such variable is at hand as ``$
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -67,6 +68,8 @@ class Bindings:
 
     variables: Mapping[str, str]
     positional: Sequence[str] = ()
+    files: Mapping[str, Callable[[IO[bytes]], None]] = field(default_factory=dict)
+    """Variables too large to be held here: what writes the value of each to a file."""
 
 
 def run_process(
@@ -140,7 +143,7 @@ class _Launch:
         large = self._bind_variables()
         arguments = list(self._bindings.positional)
         posix = is_posix_shell(self._words)
-        preamble = [_read_into(name, path) for name, path in large.items() if name in self._text]
+        preamble = [_read_into(name, path) for name, path in large.items() if re.search(rf"\b{name}\b", self._text)]
         if sum(map(_bytes, arguments)) > EXPORT_LIMIT and posix:
             preamble += self._arguments_by_file(arguments)
             arguments = []
@@ -169,6 +172,12 @@ class _Launch:
                 large[name] = self._file(name, value)
                 self.env.pop(name, None)
                 self.env[f"{name}_FILE"] = str(large[name])
+        for name, write in self._bindings.files.items():
+            large[name] = self._path(name)
+            with large[name].open("wb") as file:
+                write(file)
+            self.env.pop(name, None)
+            self.env[f"{name}_FILE"] = str(large[name])
         return large
 
     def _arguments_by_file(self, arguments: Sequence[str]) -> list[str]:
@@ -176,10 +185,13 @@ class _Launch:
         lines = [_read_into(name, self._file(name, value)) for name, value in zip(names, arguments, strict=True)]
         return [*lines, "set -- " + " ".join(f'"${{{name}}}"' for name in names)]
 
-    def _file(self, name: str, text: str) -> Path:
+    def _path(self, name: str) -> Path:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="fanfold-")
-        path = Path(self._folder.name) / name
+        return Path(self._folder.name) / name
+
+    def _file(self, name: str, text: str) -> Path:
+        path = self._path(name)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         return path
 

@@ -20,9 +20,6 @@ from fanfold.run.scope import Scope, StepOutcome
 from fanfold.run.shell import Finished, ShellFault, is_posix_shell, run_process, shell_words
 from fanfold.run.variables import ExpansionFault, Variables
 
-MAX_OUTPUT = 1024 * 1024
-"""Bytes of a captured output; more is an error, never cut off (semantics, *Expansion*)."""
-
 
 @dataclass(frozen=True)
 class RunContext:
@@ -243,8 +240,11 @@ def _try_once(
     outcome = _outcome(context, step, finished)
     if step.output is None and not step.continue_on.output:
         return outcome, ""
-    if step.output is not None and streams.written() > MAX_OUTPUT + 1:
-        error = f"the output has {streams.written():,} bytes, more than the {MAX_OUTPUT:,} that a variable takes"
+    if step.output is not None and streams.written() > context.dag.max_output + 1:
+        error = (
+            f"the output has {streams.written():,} bytes, more than the {context.dag.max_output:,} that a variable"
+            f" takes; DAG {context.dag.name} can say maxOutputSize: {streams.written()}"
+        )
         return StepOutcome("failed", exit_code=finished.exit_code or 1, error=error), ""
     output = streams.output()
     if step.output is not None:

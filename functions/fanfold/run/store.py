@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, NotRequired, TypedDict
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Spilled = TypedDict("Spilled", {"$s3": str, "bytes": int})
+Spilled = TypedDict("Spilled", {"$s3": str, "bytes": int, "outline": NotRequired[dict[str, list[int]]]})
+"""``outline`` tells where the parts of a document stand in it (`fanfold.run.document`)."""
 Stored = str | Spilled
 """A text as it travels in a state: itself, or where it lies."""
+
+
+PART_BYTES = 8 * 1024 * 1024
+"""Bytes of an object above which it is stored in parts."""
 
 
 class ObjectStore:
@@ -36,9 +41,23 @@ class ObjectStore:
         """Store `data` under `key`."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
 
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket
+
+    def in_bucket(self, bucket: str) -> ObjectStore:
+        """The objects of another bucket."""
+        return ObjectStore(self._client, bucket)
+
     def put_file(self, key: str, file: IO[bytes]) -> None:
         """Store what `file` holds from where it stands, in parts where it is large."""
-        self._client.upload_fileobj(file, self._bucket, key)
+        start, end = file.tell(), file.seek(0, 2)
+        file.seek(start)
+        if end - start <= PART_BYTES:
+            self.put_bytes(key, file.read())
+        else:
+            self._client.upload_fileobj(file, self._bucket, key)
 
     def get_file(self, key: str, file: IO[bytes]) -> None:
         """Write what is under `key` to `file`."""
@@ -72,21 +91,33 @@ class ObjectStore:
         """The bytes under `key`; KeyError when there is none."""
         return self._read(Key=key)[0]
 
+    def open(self, key: str) -> IO[bytes]:
+        """The bytes under `key` as a stream; KeyError when there is none."""
+        body: IO[bytes] = self._get(Key=key)["Body"]
+        return body
+
     def get_range(self, key: str, start: int, length: int) -> str:
         """`length` bytes of the text under `key`, from byte `start`."""
-        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}")[0].decode("utf-8", "surrogatepass")
+        return self.get_bytes_range(key, start, length).decode("utf-8", "surrogatepass")
+
+    def get_bytes_range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes of what is under `key`, from byte `start`."""
+        return self._read(Key=key, Range=f"bytes={start}-{start + length - 1}")[0]
 
     def _read(self, **arguments: Any) -> tuple[bytes, str]:
-        try:
-            got = self._client.get_object(Bucket=self._bucket, **arguments)
-        except self._client.exceptions.NoSuchKey:
-            raise KeyError(arguments["Key"]) from None
+        got = self._get(**arguments)
         return got["Body"].read(), got["ETag"]
 
-    def keys(self, prefix: str) -> list[str]:
-        """Every key that starts with `prefix`."""
+    def _get(self, **arguments: Any) -> Any:
+        try:
+            return self._client.get_object(Bucket=self._bucket, **arguments)
+        except self._client.exceptions.NoSuchKey:
+            raise KeyError(arguments["Key"]) from None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key that starts with `prefix`, in order."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return (item["Key"] for page in pages for item in page.get("Contents", []))
 
     def remove(self, key: str) -> None:
         """Delete what is under `key`, if anything is."""
@@ -181,6 +212,26 @@ def work_key(prefix: str) -> str:
 def start_key(digest: str) -> str:
     """Where the first run that was started for a time is noted."""
     return f"starts/{digest}"
+
+
+def batches_key(prefix: str, step: str) -> str:
+    """Where a large fan-out's Map reads what each of its tasks runs: one JSON array."""
+    return f"{prefix_of_step(prefix, step)}/batches.json"
+
+
+def results_prefix(prefix: str, step: str) -> str:
+    """Below which a large fan-out's tasks leave their items' records."""
+    return f"{prefix_of_step(prefix, step)}/results/"
+
+
+def maps_prefix(prefix: str, step: str) -> str:
+    """Below which Step Functions leave what they tell of a large fan-out's tasks."""
+    return f"{prefix_of_step(prefix, step)}/maps"
+
+
+def document_key(prefix: str, step: str) -> str:
+    """Where a document lies that is too large for a state."""
+    return f"{prefix_of_step(prefix, step)}/document.json"
 
 
 def plan_key(prefix: str, step: str) -> str:

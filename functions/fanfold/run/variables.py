@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from functools import partial
 from pathlib import Path
 
 from fanfold.dag.expressions import GENERATED_PREFIX, rewrite_shell, template
@@ -11,10 +13,14 @@ from fanfold.dag.model import Argument, Dag, Step
 from fanfold.dag.params import Parameters
 from fanfold.dag.references import Reference
 from fanfold.dag.values import NotJson, read_path
+from fanfold.run.document import read_stored_path
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import Scope
 from fanfold.run.shell import Bindings, default_shell, run_process
-from fanfold.run.store import Stored
+from fanfold.run.store import Spilled, Stored
+
+FETCHED_UNASKED = 1024 * 1024
+"""Bytes of an output up to which every step has it in its environment or as a file."""
 
 
 class ExpansionFault(Exception):
@@ -71,6 +77,11 @@ class Variables:
             return self._load(self._scope.env[name])
         return self._runtime.base_env.get(name)
 
+    def _stored(self, name: str) -> Spilled | None:
+        """Where the value of an output variable lies that is not in the state."""
+        value = None if name in self._extra else self._scope.output(name)
+        return value if isinstance(value, dict) else None
+
     def _load(self, value: Stored) -> str:
         if isinstance(value, str):
             return value
@@ -81,9 +92,14 @@ class Variables:
 
     def resolve(self, reference: Reference) -> str:
         """The value of a reference; raises ExpansionFault when its path leads into what is no JSON."""
-        value = self.get(reference.name)
         if not reference.path:
-            return value or ""
+            return self.get(reference.name) or ""
+        stored = self._stored(reference.name)
+        if stored is not None:
+            part = read_stored_path(self._runtime.store, stored, reference.path)
+            if part is not None:
+                return part
+        value = self.get(reference.name)
         if value is None and reference.name in self._ids:
             return self._of_step(self._ids[reference.name], str(reference.path[0]))
         if value is None:
@@ -106,22 +122,29 @@ class Variables:
         }
         return known.get(what, "")
 
-    def all(self) -> dict[str, str]:
-        """Every variable of the run by name, for the environment of a process."""
+    def all(self, but: Container[str] = ()) -> dict[str, str]:
+        """Every variable of the run by name, for the environment of a process, `but` some outputs."""
         scope = self._scope
         known: dict[str, str] = {name: self._load(value) for name, value in scope.env.items()}
         known |= scope.params.named
         for name in scope.vars:
             output = scope.output(name)
-            if output is not None:
+            if output is not None and name not in but:
                 known[name] = self._load(output)
         return known | self._extra
 
     def bindings(self, text: str) -> tuple[str, Bindings]:
-        """A shell text ready to run, dotted references replaced, and what it sees."""
+        """A shell text ready to run, dotted references replaced, and what it sees.
+
+        An output over `FETCHED_UNASKED` is fetched only where the text names it, and then into a file.
+        """
         rewritten, references = rewrite_shell(text)
         generated = {f"{GENERATED_PREFIX}{index}": self.resolve(ref) for index, ref in enumerate(references)}
-        return rewritten, Bindings(self.all() | generated, self._scope.params.positional)
+        stored = {name: value for name in self._scope.vars if (value := self._stored(name)) is not None}
+        large = {name: value["$s3"] for name, value in stored.items() if value["bytes"] > FETCHED_UNASKED}
+        named = {name: key for name, key in large.items() if re.search(rf"\b{name}(_FILE)?\b", rewritten)}
+        files = {name: partial(self._runtime.store.get_file, key) for name, key in named.items()}
+        return rewritten, Bindings(self.all(but=large) | generated, self._scope.params.positional, files)
 
     def expand(self, text: str) -> str:
         """A value of the DAG file with its references resolved and its ``$(…)`` run, once for each text."""
