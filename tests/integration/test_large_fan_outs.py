@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.support import DagRunner
+from fanfold.dag.model import Dag
+from fanfold.run import batch, item
+from fanfold.run.runtime import Runtime
+from support import DagRunner, Record
 
 LARGE = """
 steps:
@@ -214,3 +217,59 @@ def _three(run_dag: DagRunner) -> Path:
     folder.mkdir()
     (folder / "three.json").write_text('["a", "b", "c"]')
     return folder
+
+
+COUNTED = """
+steps:
+  - {name: list, command: seq 1 1200, output: LIST}
+  - name: fan
+    run: child
+    parallel: {items: '${LIST}', maxConcurrent: 3}
+    x-fanfold: {maxItems: 1200}
+    output: R
+---
+name: child
+steps:
+  - {name: say, command: 'echo "$1" >> ran; echo "$1"', output: N, timeoutSec: 2}
+"""
+
+
+def _each_item_ran_once(run_dag: DagRunner, record: Record) -> None:
+    document = record["steps"]["fan"]["document"]
+    assert [entry["N"] for entry in document["outputs"]] == [str(number) for number in range(1, 1201)]
+    ran = (run_dag.folder / "ran").read_text().split()
+    assert sorted(map(int, ran)) == list(range(1, 1201))
+
+
+def test_a_task_that_dies_goes_on_behind_what_it_had_written(
+    run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[int] = []
+
+    def run_child(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
+        if payload["index"] in (50, 777) and payload["index"] not in died:
+            died.append(payload["index"])
+            raise MemoryError("the task is killed")
+        return item.run_child(runtime, dag, payload)
+
+    monkeypatch.setattr("fanfold.run.batch.PART_SECONDS", -1)
+    monkeypatch.setattr("fanfold.run.batch.run_child", run_child)
+    record = run_dag(COUNTED)
+    assert sorted(died) == [50, 777]
+    _each_item_ran_once(run_dag, record)
+
+
+def test_a_task_whose_time_is_nearly_over_hands_on_what_is_left(
+    run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def run_batch(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
+        calls.append(payload["from"])
+        seconds = iter([900.0] * 30)
+        return batch.run_batch(replace(runtime, remaining=lambda: next(seconds, 10.0)), dag, payload)
+
+    monkeypatch.setattr("fanfold.handlers.tasks.run_batch", run_batch)
+    record = run_dag(COUNTED)
+    assert {0, 30, 60, 90} <= set(calls)
+    _each_item_ran_once(run_dag, record)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.loaders
+import botocore.session
 import moto.iam.models
 import pytest
 from fanfold.deploy.executions import poll_execution
@@ -22,6 +22,7 @@ from fanfold.local import moto_overrides
 from fanfold.local.engine import embedded_aws
 from moto.batch import utils as batch_utils
 from moto.core import base_backend
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer import result_writer_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_callback
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
 from moto.stepfunctions.parser.asl.parse import asl_parser
@@ -205,13 +206,36 @@ def test_the_stand_in_for_batch_has_the_names_that_moto_reads() -> None:
     assert (batch_utils.JobStatus.SUCCEEDED, batch_utils.JobStatus.FAILED) == ("SUCCEEDED", "FAILED")
 
 
-def test_botocore_still_looks_through_its_services_in_each_session() -> None:
-    searched = inspect.getsource(botocore.loaders.Loader.list_available_services)
-    assert "os.listdir" in searched
-    assert "instance_cache" in searched
+def test_botocore_still_looks_through_its_services_in_each_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    def listdir(path: str) -> list[str]:
+        looks.append(path)
+        return []
+
+    monkeypatch.setattr("botocore.loaders.os.listdir", listdir)
+    for _ in range(2):
+        botocore.session.get_session().get_component("data_loader").list_available_services("service-2")
+    assert len(looks) == 2 * len(set(looks)) > 0
 
 
 def test_the_stand_in_for_cryptography_has_the_names_that_moto_reads() -> None:
     lines = Path(moto.iam.models.__file__).read_text().splitlines()
     wanted = [line for line in lines if line.startswith("from cryptography")]
     assert wanted == ["from cryptography import x509", "from cryptography.hazmat.backends import default_backend"]
+
+
+def test_moto_still_knows_no_express_executions_of_a_map() -> None:
+    item = {"StartAt": "i", "States": {"i": {"Type": "Pass", "End": True}}}
+    config = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}}
+    states = {"m": {"Type": "Map", "ItemProcessor": config | item, "End": True}}
+    text = json.dumps({"StartAt": "m", "States": states})
+    with pytest.raises(asl_parser.ASLParserException):
+        asl_parser.AmazonStateLanguageParser.parse(text)
+    with embedded_aws(FUNCTIONS):
+        assert asl_parser.AmazonStateLanguageParser.parse(text)
+
+
+def test_moto_still_reads_the_parameters_of_a_result_writer_from_the_result() -> None:
+    source = inspect.getsource(result_writer_decl.ResultWriter._eval_body)
+    assert "get_input" not in source

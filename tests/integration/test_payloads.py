@@ -19,8 +19,7 @@ from fanfold.run.scope import RunIdentity
 from fanfold.run.store import ObjectStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from tests.support import DagRunner
+from support import DagRunner
 
 LIMIT = 256 * 1024
 

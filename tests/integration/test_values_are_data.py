@@ -228,5 +228,6 @@ def test_an_output_over_one_mebibyte_fails_its_step_and_says_so(run_dag: DagRunn
     )
     assert record["status"] == "failed"
     assert record["steps"]["big"]["error"] == (
-        "the output has 2,000,000 bytes, more than the 1,048,576 that a variable takes"
+        "the output has 2,000,000 bytes, more than the 1,048,576 that a variable takes;"
+        " DAG main can say maxOutputSize: 2000000"
     )
