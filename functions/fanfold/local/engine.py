@@ -12,6 +12,9 @@ from fanfold.local.constants import REGION
 from fanfold.local.moto_additions import Function, Launch
 from fanfold.local.moto_overrides import overrides
 
+OBJECT_BYTES = 32 * 1024
+"""Bytes of an object of S3 that are held in memory; a larger one is a temporary file."""
+
 
 @contextmanager
 def embedded_aws(
@@ -30,6 +33,7 @@ def embedded_aws(
     environment = dict(os.environ)
     with _quiet("moto", "botocore", "werkzeug"), overrides(functions, sleep, launch):
         os.environ["AWS_DEFAULT_REGION"] = REGION
+        os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(OBJECT_BYTES)
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"):
             os.environ.pop(name, None)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -60,8 +61,8 @@ class ObjectStore:
             self._client.upload_fileobj(file, self._bucket, key)
 
     def get_file(self, key: str, file: IO[bytes]) -> None:
-        """Write what is under `key` to `file`."""
-        self._client.download_fileobj(self._bucket, key, file)
+        """Write what is under `key` to `file`; KeyError when there is none."""
+        shutil.copyfileobj(self.open(key), file, 1024 * 1024)
 
     def put_once(self, key: str, text: str) -> str:
         """Store `text` under `key` unless something is there already; what is there then."""
