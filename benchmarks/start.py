@@ -14,13 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from against_dagu import CONCURRENCY, shell_alone
 from rich.console import Console
 from rich.table import Table
 
-CONCURRENCY = 8
 REPEATS = 3
 
 FAN = """
@@ -64,7 +63,8 @@ def time_start(text: str) -> tuple[float, float]:
 
 def time_interpreter(count: int) -> float:
     """Seconds of a Map over `count` items in moto, each a call of a function that does nothing."""
-    from fanfold.local.engine import embedded_aws, poll_execution
+    from fanfold.deploy.executions import poll_execution
+    from fanfold.local.engine import embedded_aws
 
     task = {
         "Type": "Task",
@@ -110,15 +110,6 @@ def time_interpreter(count: int) -> float:
         return time.perf_counter() - started
 
 
-def time_shell(count: int) -> float:
-    """Seconds of `count` times ``bash -c`` alone: the floor."""
-    started = time.perf_counter()
-    with ThreadPoolExecutor(CONCURRENCY) as pool:
-        for _ in pool.map(lambda n: subprocess.run(["bash", "-c", f"echo {n}"], stdout=subprocess.PIPE), range(count)):
-            pass
-    return time.perf_counter() - started
-
-
 def main() -> None:
     counts = [int(argument) for argument in sys.argv[1:]] or [10, 100, 1000]
     console = Console()
@@ -127,7 +118,7 @@ def main() -> None:
     table = Table("items", "fanfold start", "peak memory", "start-up", "interpreter", "shell alone", "runner and rest")
     for count in counts:
         total, peak = time_start(FAN.format(count=count))
-        interpreter, shell = time_interpreter(count), time_shell(count)
+        interpreter, shell = time_interpreter(count), shell_alone(count)
         rest = max(total - seconds - interpreter - shell, 0)
         parts = (f"{part:.2f} s" for part in (seconds, interpreter, shell, rest))
         table.add_row(f"{count:,}", f"{total:.2f} s", f"{peak:.0f} MB", *parts)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from fanfold.cli.app import app
 from fanfold.dag.model import Dag
 from fanfold.run import batch, item
 from fanfold.run.runtime import Runtime
@@ -273,3 +275,29 @@ def test_a_task_whose_time_is_nearly_over_hands_on_what_is_left(
     record = run_dag(COUNTED)
     assert {0, 30, 60, 90} <= set(calls)
     _each_item_ran_once(run_dag, record)
+
+
+def test_compile_explains_what_was_chosen_and_why(tmp_path: Path) -> None:
+    dag = tmp_path / "dag.yaml"
+    dag.write_text(COUNTED)
+    shown = CliRunner().invoke(app, ["compile", "--explain", str(dag)], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert "fan: DISTRIBUTED Map: up to 1,200 items do not fit into a state of 256 KiB" in shown.output
+    assert "EXPRESS executions: an item takes 2 s at most" in shown.output
+    assert "up to 100 items a task" in shown.output
+
+
+def test_a_folder_stands_in_for_a_bucket_at_the_command_line(tmp_path: Path) -> None:
+    dag, folder = tmp_path / "dag.yaml", tmp_path / "files"
+    folder.mkdir()
+    (folder / "three.json").write_text('["a", "b", "c"]')
+    dag.write_text(
+        "steps:\n  - {name: fan, run: c, parallel: 's3://lists/three.json'}\n"
+        "---\nname: c\nsteps: [{name: s, command: 'echo $1', output: O}]\n"
+    )
+    home = ["--home", str(tmp_path / "home"), "--json"]
+    shown = CliRunner().invoke(app, ["start", str(dag), "--bucket", f"lists={folder}", *home], catch_exceptions=False)
+    assert json.loads(shown.output)["steps"]["fan"]["document"]["outputs"] == [{"O": "a"}, {"O": "b"}, {"O": "c"}]
+    wrong = CliRunner().invoke(app, ["start", str(dag), "--bucket", f"lists={folder}/none", *home])
+    assert wrong.exit_code == 2
+    assert "is not NAME=FOLDER" in wrong.output

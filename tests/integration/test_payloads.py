@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from fanfold.dag.values import read_path
-from fanfold.local.engine import embedded_aws
 from fanfold.local.session import Session
 from fanfold.run.document import INLINE_DOCUMENT, DocumentWriter, read_stored_path
 from fanfold.run.reduce import collect_parts
@@ -123,14 +121,6 @@ steps:
         f"50000 {number}" for number in range(1, 101)
     ]
     assert largest < LIMIT
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    with embedded_aws({}):
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="runs")
-        yield ObjectStore(client, "runs")
 
 
 VALUES = st.recursive(

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import boto3
-import pytest
 from fanfold.dag.params import Parameters
-from fanfold.local.engine import embedded_aws
 from fanfold.run.document import DocumentWriter
 from fanfold.run.reduce import collect
 from fanfold.run.scope import SCOPE_BUDGET, RunIdentity, Scope, StepOutcome
 from fanfold.run.store import ObjectStore, fit, result_key, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    with embedded_aws({}):
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="runs")
-        yield ObjectStore(client, "runs")
-
 
 TEXTS = st.text(max_size=20).flatmap(lambda text: st.integers(0, 400).map(lambda times: text * times))
 

@@ -1,7 +1,7 @@
 """Several items of a large fan-out in one task, one after the other (docs/architecture.md, *Large fan-outs*).
 
-The records of the items that have run are written as parts, named by the first item of the batch and of the part:
-what a task that is killed had done is not done again by the next.
+The records of the items that have run are written as parts, named by the first item of the batch and of the part: a
+task that is killed is tried again, and goes on behind what it had written.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fanfold.run.store import ObjectStore, results_prefix
 SECONDS_TO_SPARE = 60
 """Left of a task's time when no further item is started."""
 
-PART_SECONDS = 2
+PART_SECONDS = 20
 PART_BYTES = 8 * 1024 * 1024
-"""When the records so far are written."""
+"""When the records so far are written: what a task that is killed had done since then is done again."""
 
 
 def run_batch(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
