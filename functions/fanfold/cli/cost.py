@@ -70,7 +70,7 @@ def price(
     """(what, how much of it, dollars) for each line of the bill; what there is none of is left out."""
     calls = counts.runner_calls + counts.control_calls
     gb_seconds = counts.runs * seconds * memory / 1024 + counts.control_calls * CONTROL_SECONDS / 2
-    express_gb_seconds = counts.express * math.ceil(seconds * 10) / 10 * counts.runs / counts.runner_calls / 16
+    express_gb_seconds = counts.express * math.ceil(seconds * 10) / 10 * counts.runs / max(1, counts.runner_calls) / 16
     hours = counts.containers * max(seconds, 60) / 3600
     cpu, gb = container[0] / 1024, container[1] / 1024
     lines = [
