@@ -48,7 +48,7 @@ def test_outputs_of_100_kb_each(tmp_path: Path) -> None:
         tmp_path,
         """
 steps:
-  - {name: list, command: seq 1 400, output: L}
+  - {name: list, command: seq 1 180, output: L}
   - {name: fan, run: child, parallel: '${L}', output: RESULTS}
   - name: read
     command: |
@@ -65,10 +65,10 @@ steps:
     assert record["status"] == "success", record.get("error")
     assert record["steps"]["read"]["output"]["READ"].split("\n") == [str(100_000 + 5), "8  "]
     document = record["steps"]["fan"]["document"]
-    assert document["summary"]["succeeded"] == 400
+    assert document["summary"]["succeeded"] == 180
     assert document["bytes"] == int(record["steps"]["whole"]["output"]["WHOLE"])
     whole = json.loads(Path(document["file"]).read_text())
-    assert [entry["BIG"] for entry in whole["outputs"]] == [str(number % 10) * 100_000 for number in range(1, 401)]
+    assert [entry["BIG"] for entry in whole["outputs"]] == [str(number % 10) * 100_000 for number in range(1, 181)]
     assert largest < LIMIT
 
 

@@ -39,8 +39,7 @@ def start_file(
         view = make_view(console, progress, silent=as_json)
         with Session(file, home=home, observer=view.observe, buckets=buckets) as session:
             session.deploy()
-            gc.freeze()
-            gc.enable()
+            _collect_garbage_again()
             with _stop_on_signal(session, errors), view:
                 record = _run(session, arguments)
             log_folder = session.log_folder
@@ -60,6 +59,13 @@ def start_file(
     else:
         show_end(console, record, progress.failures(), log_folder)
     return exit_code_of_run(record)
+
+
+def _collect_garbage_again() -> None:
+    """After a start-up without: what was loaded meanwhile is looked through no more."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _run(session: Session, arguments: Sequence[str]) -> RunRecord:
