@@ -8,36 +8,17 @@ time). What remains is the runner. Also the start-up: a DAG of one step.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from against_dagu import CONCURRENCY, shell_alone
+from against_dagu import CONCURRENCY, ECHO, FANFOLD, fan, measure, shell_alone
 from rich.console import Console
 from rich.table import Table
 
 REPEATS = 3
-
-FAN = """
-steps:
-  - name: list
-    command: seq 1 {count}
-    output: LIST
-  - name: fan
-    run: child
-    parallel: ${{LIST}}
-    output: RESULTS
----
-name: child
-steps:
-  - name: say
-    command: echo "$1"
-    output: SAID
-"""
 
 
 def time_start(text: str) -> tuple[float, float]:
@@ -45,20 +26,8 @@ def time_start(text: str) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         dag = Path(folder, "dag.yaml")
         dag.write_text(text)
-        seconds, memory = [], 0.0
-        for _ in range(REPEATS):
-            started = time.perf_counter()
-            process = subprocess.Popen(
-                [sys.executable, "-c", "from fanfold.cli import main; main()", "start", str(dag), "--json"],
-                env=os.environ | {"FANFOLD_HOME": folder},
-                stdout=subprocess.DEVNULL,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            if status:
-                raise SystemExit(f"the run failed with {status}")
-            seconds.append(time.perf_counter() - started)
-            memory = max(memory, usage.ru_maxrss / 1024)
-        return statistics.median(seconds), memory
+        measured = [measure([*FANFOLD, "start", str(dag), "--json"], Path(folder)) for _ in range(REPEATS)]
+    return statistics.median(seconds for seconds, _ in measured), max(memory for _, memory in measured)
 
 
 def time_interpreter(count: int) -> float:
@@ -117,7 +86,7 @@ def main() -> None:
     console.print(f"start-up, a DAG of one step: {seconds:.2f} s, {memory:.0f} MB")
     table = Table("items", "fanfold start", "peak memory", "start-up", "interpreter", "shell alone", "runner and rest")
     for count in counts:
-        total, peak = time_start(FAN.format(count=count))
+        total, peak = time_start(fan(count, ECHO))
         interpreter, shell = time_interpreter(count), shell_alone(count)
         rest = max(total - seconds - interpreter - shell, 0)
         parts = (f"{part:.2f} s" for part in (seconds, interpreter, shell, rest))

@@ -21,6 +21,7 @@ from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_o
 from fanfold.asl.states import (
     ITEM_FAILED,
     Definition,
+    caught,
     container_task,
     distributed,
     function_task,
@@ -201,7 +202,7 @@ class _Compiler:
             over = {"task": "handOver", "execution.$": "$$.Execution.Name", "payload": payload}
             states[names.unique(f"{name} input")] = function_task("Planner", over)
             states[name] = container_task(compute, {"task": "segment"})
-        states[name]["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": lost}]
+        states[name]["Catch"] = [caught(lost)]
         states[lost] = function_task("Runner", {"task": "lost", **task, "scope.$": "$"} | marks)
         return states
 
@@ -228,15 +229,12 @@ class _Compiler:
     def _map(self, step: Step) -> Definition:
         choice = self._choices[step.name]
         item, failed = f"{step.name}.item", f"{step.name}.item failed"
-        states = {item: self._item(step)}
         selected: Definition = {"index.$": "$$.Map.Item.Index", "args.$": "$$.Map.Item.Value", "fan.$": "$.fan"}
-        if choice.batch is not None:
-            key = self._children[step.run or ""]
-            states = several_items(step.name, self._objects[key])
+        if choice.batch is None:
+            states = {item: self._item(step) | {"Catch": [caught(failed)], "End": True}}
+        else:
+            states = several_items(step.name, self._objects[self._children[step.run or ""]], failed)
             selected["from"] = 0
-        states[item]["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": failed}]
-        if "Next" not in states[item]:
-            states[item]["End"] = True
         map_state: Definition = {
             "Type": "Map",
             "ItemsPath": "$.items",

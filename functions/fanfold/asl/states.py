@@ -91,7 +91,12 @@ def container_task(compute: Compute, task: Definition, *, tries: bool = False) -
     }
 
 
-def several_items(step: str, child: str) -> dict[str, Definition]:
+def caught(following: str) -> Definition:
+    """What ``Catch`` holds for every error of a task, which is told to the state that follows."""
+    return {"ErrorEquals": ["States.ALL"], "ResultPath": "$.caught", "Next": following}
+
+
+def several_items(step: str, child: str, failed: str) -> dict[str, Definition]:
     """The states of a task that runs several items, and goes on in another where its time is over.
 
     A task that ends without an answer is tried again; it goes on behind what is already written.
@@ -101,7 +106,7 @@ def several_items(step: str, child: str) -> dict[str, Definition]:
     task = function_task("Runner", {"task": "batch", "dag": child, "tries.$": "$$.State.RetryCount", **given})
     task["Retry"].append({"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 2, "BackoffRate": 2})
     return {
-        item: task | {"Next": more},
+        item: task | {"Catch": [caught(failed)], "Next": more},
         more: {
             "Type": "Choice",
             "Choices": [{"Variable": "$.left", "BooleanEquals": True, "Next": item}],
@@ -119,21 +124,17 @@ def distributed(map_state: Definition, execution: str) -> Definition:
 
 def items_from_s3(map_state: Definition) -> Definition:
     """A DISTRIBUTED Map that reads its items from the planner's object and leaves what they give back in S3."""
-    large: Definition = {}
-    for key, value in map_state.items():
-        if key == "ItemsPath":
-            large["ItemReader"] = {
-                "Resource": "arn:aws:states:::s3:getObject",
-                "ReaderConfig": {"InputType": "JSON"},
-                "Parameters": {"Bucket.$": "$.fan.bucket", "Key.$": "$.fan.batches"},
-            }
-        else:
-            large[key] = value
-    large["ResultWriter"] = {
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket.$": "$.fan.bucket", "Key.$": "$.fan.batches"},
+    }
+    writer = {
         "Resource": "arn:aws:states:::s3:putObject",
         "Parameters": {"Bucket.$": "$.fan.bucket", "Prefix.$": "$.fan.maps"},
     }
-    return large
+    others = {key: value for key, value in map_state.items() if key != "ItemsPath"}
+    return others | {"ItemReader": reader, "ResultWriter": writer}
 
 
 def machine_task(machine: str, child_input: Definition) -> Definition:

@@ -64,8 +64,8 @@ class _Parts:
 
     def recorded(self) -> set[int]:
         """The indexes of the items that earlier tries have run."""
-        keys = list(self._store.keys(self._prefix))
-        return {json.loads(line)["index"] for key in keys for line in self._store.get(key).splitlines()}
+        parts = (read_part(self._store, key) for key in self._store.keys(self._prefix))
+        return {record["index"] for _, records in parts for record in records}
 
     def add(self, record: dict[str, Any]) -> None:
         """Take a record, and write those so far when it is time."""
@@ -81,3 +81,18 @@ class _Parts:
         if self._first is not None:
             self._store.put(f"{self._prefix}{self._first:09d}.jsonl", "\n".join(self._lines) + "\n")
         self._lines, self._bytes, self._first, self._written = [], 0, None, time.monotonic()
+
+
+def read_part(store: ObjectStore, key: str) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether something of a part cannot be read, and the records that can."""
+    records, torn = [], False
+    for line in store.get(key).split("\n"):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            if isinstance(record["index"], int) and record["status"]:
+                records.append(record)
+        except (ValueError, KeyError, TypeError):
+            torn = True
+    return torn, records

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-import tempfile
+import struct
 from array import array
 from contextlib import ExitStack
 from typing import IO, Any
@@ -18,13 +17,11 @@ from typing import IO, Any
 from fanfold.dag.model import Json
 from fanfold.dag.references import Path
 from fanfold.dag.values import as_text, parse_json, read_path
+from fanfold.run.spool import spooled
 from fanfold.run.store import ObjectStore, Spilled, Stored
 
 INLINE_DOCUMENT = 128 * 1024
 """Bytes of a document that is handled as a text."""
-
-_MEMORY = 4 * 1024 * 1024
-"""Bytes of a document in the making that are held in memory; more go to a temporary file."""
 
 _SEPARATOR = b",\n    "
 
@@ -50,7 +47,7 @@ class DocumentWriter:
         if status == "success":
             self._outputs.add(record["output"])
         else:
-            entry |= {key: record[key] for key in ("error", "exitCode", "log") if record.get(key) is not None}
+            entry |= failure_of(record)
         self.summary["total"] += 1
         self.summary["succeeded" if status == "success" else status] += 1
         self._results.add(entry)
@@ -66,7 +63,7 @@ class DocumentWriter:
         outputs_at = results_at + self._results.size + len(outputs_head)
         parts["outputs"] = [outputs_at, self._outputs.size, len(self._outputs)]
         total = outputs_at + self._outputs.size + len(end)
-        file = _open(self._files)
+        file = self._files.enter_context(spooled())
         file.write(head + summary + results_head)
         self._results.copy_to(file)
         file.write(outputs_head)
@@ -80,16 +77,16 @@ class DocumentWriter:
         return {"$s3": key, "bytes": total, "outline": parts}
 
 
-def _open(files: ExitStack) -> IO[bytes]:
-    """A file for a while, in memory while it is small."""
-    return files.enter_context(tempfile.SpooledTemporaryFile(_MEMORY))
+def failure_of(record: dict[str, Any]) -> dict[str, Json]:
+    """What a record tells of a failure."""
+    return {key: record[key] for key in ("error", "exitCode", "log") if record.get(key) is not None}
 
 
 class _Array:
     """A JSON array in the making."""
 
     def __init__(self, files: ExitStack) -> None:
-        self._file = _open(files)
+        self._file = files.enter_context(spooled())
         self._starts = array("Q")
         self._file.write(b"[")
         self._bytes = 1
@@ -120,10 +117,8 @@ class _Array:
     def offsets(self, at: int) -> bytes:
         """Where each entry starts, and where one after the last would, little-endian."""
         after_last = self._bytes + len(_SEPARATOR)
-        moved = array("Q", [at + start for start in (*self._starts, after_last)])
-        if sys.byteorder == "big":
-            moved.byteswap()
-        return moved.tobytes()
+        moved = [at + start for start in (*self._starts, after_last)]
+        return struct.pack(f"<{len(moved)}Q", *moved)
 
 
 def _indented(value: object, by: int) -> bytes:
@@ -150,13 +145,6 @@ def read_stored_path(store: ObjectStore, value: Spilled, path: Path) -> str | No
         return ""
     place %= count
     first = place if part == "results" else outline["results"][2] + 1 + place
-    start, after = _offsets(store.get_bytes_range(_offsets_key(value["$s3"]), first * 8, 16))
+    start, after = struct.unpack("<2Q", store.get_bytes_range(_offsets_key(value["$s3"]), first * 8, 16))
     entry = store.get_range(value["$s3"], start, after - start - len(_SEPARATOR))
     return read_path(entry, below[1:]) if below[1:] else as_text(parse_json(entry))
-
-
-def _offsets(data: bytes) -> tuple[int, int]:
-    pair = array("Q", data)
-    if sys.byteorder == "big":
-        pair.byteswap()
-    return pair[0], pair[1]

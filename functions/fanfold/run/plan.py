@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 import time
 from array import array
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from fanfold.run.outcome import blocked, gate, judge_failure, skipped
 from fanfold.run.scope import StepOutcome
 from fanfold.run.shell import ShellFault
 from fanfold.run.sources import items_in_s3
+from fanfold.run.spool import spooled
 from fanfold.run.steps import RunContext, check_preconditions, tell_finished
 from fanfold.run.store import batches_key, maps_prefix, plan_key, size
 from fanfold.run.variables import ExpansionFault, Variables, parameters_of_call
@@ -31,9 +31,6 @@ ITEMS_BUDGET = 48 * 1024
 
 RESULTS_BUDGET = 88 * 1024
 """Bytes of all items' records in a state."""
-
-PLAN_MEMORY = 4 * 1024 * 1024
-"""Bytes of a plan in the making that are held in memory; more go to a temporary file."""
 
 TASKS_PER_PLACE = 4
 """Tasks that each of ``maxConcurrent`` places has to do, so that one with slow items does not hold up the end."""
@@ -79,7 +76,7 @@ def plan_step(context: RunContext, step: Step, *, pointers: bool = False, batch:
         if batch is not None:
             fan |= {"bucket": store.bucket, "batches": batches_key(run.prefix, step.name)}
             fan["maps"] = maps_prefix(run.prefix, step.name)
-            with tempfile.SpooledTemporaryFile(PLAN_MEMORY) as file:
+            with spooled() as file:
                 plan.write_batches(file, total, batch_size(total, step.parallel, batch))
                 store.put_file(fan["batches"], file)
             return {"fan": fan}
@@ -99,7 +96,7 @@ class _PlanFile:
     """The plan in the making, a line for each item: ``{"params": {…}, "shown": …}``."""
 
     def __init__(self) -> None:
-        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(PLAN_MEMORY)  # noqa: SIM115 - closed by __exit__
+        self.file = spooled()
         self._ends = array("Q", [0])
         self.parameters: list[Any] | None = []
         """The items' parameters, as long as a state can hold them."""

@@ -7,7 +7,6 @@ is a failed item that says so. Records and document go through in a stream, so t
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,10 +15,12 @@ from typing import Any, TypeVar
 
 from fanfold.dag.model import Json, Step
 from fanfold.dag.params import Parameters
-from fanfold.run.document import DocumentWriter
+from fanfold.run.batch import read_part
+from fanfold.run.document import DocumentWriter, failure_of
 from fanfold.run.lifecycle import parse_plan_line
 from fanfold.run.outcome import judge_failure, step_status_of_children
 from fanfold.run.scope import RunIdentity, StepOutcome
+from fanfold.run.spool import spooled
 from fanfold.run.steps import RunContext, tell_finished
 from fanfold.run.store import ObjectStore, Stored, document_key, prefix_of_item, result_key, results_prefix
 
@@ -27,9 +28,6 @@ _READERS = 16
 """Results read from the store at a time."""
 
 _SUCCEEDED = ("success", "partial")
-_PLAN_MEMORY = 4 * 1024 * 1024
-"""Bytes of a plan that are held in memory; more go to a temporary file."""
-
 _Record = dict[str, Any]
 _PlanLine = dict[str, Any]
 _T = TypeVar("_T")
@@ -46,7 +44,7 @@ def reduce_step(context: RunContext, step: Step, state: dict[str, Any]) -> None:
         records = collect_parts(store, run, step.name, total)
     else:
         records = collect(store, run, step.name, state["results"], total)
-    with tempfile.SpooledTemporaryFile(_PLAN_MEMORY) as plan:
+    with spooled() as plan:
         store.get_file(fan["plan"], plan)
         plan.seek(0)
         seen = _Seen(step)
@@ -151,7 +149,7 @@ def collect_parts(store: ObjectStore, run: RunIdentity, step: str, total: int) -
     prefix = results_prefix(run.prefix, step)
     keys = [key for key in store.keys(prefix) if key.endswith(".jsonl")]
     expected, torn_before = 0, False
-    for torn, records in _read_ahead(lambda key: _part(store, key), keys):
+    for torn, records in _read_ahead(lambda key: read_part(store, key), keys):
         for record in records:
             if expected <= record["index"] < total:
                 indexes = range(expected, record["index"])
@@ -167,21 +165,6 @@ def _missing(store: ObjectStore, run: RunIdentity, step: str, indexes: range, *,
     if torn:
         return (_lost(index, "the item left no result", torn=True) for index in indexes)
     return _read_ahead(lambda index: _record(store, run, step, index, None), indexes)
-
-
-def _part(store: ObjectStore, key: str) -> tuple[bool, list[_Record]]:
-    """Whether something of a part cannot be read, and the records that can."""
-    records, torn = [], False
-    for line in store.get(key).split("\n"):
-        if not line:
-            continue
-        try:
-            record = json.loads(line)
-            if isinstance(record["index"], int) and record["status"]:
-                records.append(record)
-        except (ValueError, KeyError, TypeError):
-            torn = True
-    return torn, records
 
 
 def _lost(index: int, reason: str, *, torn: bool) -> _Record:
@@ -212,4 +195,4 @@ def _call_document(context: RunContext, step: Step, plan: _PlanLine, record: _Re
         "outputs": record["output"],
         "status": record["status"],
     }
-    return document | {key: record[key] for key in ("error", "exitCode", "log") if record.get(key) is not None}
+    return document | failure_of(record)

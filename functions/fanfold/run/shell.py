@@ -170,14 +170,13 @@ class _Launch:
                 self.env[name] = value
             else:
                 large[name] = self._file(name, value)
-                self.env.pop(name, None)
-                self.env[f"{name}_FILE"] = str(large[name])
         for name, write in self._bindings.files.items():
             large[name] = self._path(name)
             with large[name].open("wb") as file:
                 write(file)
+        for name, path in large.items():
             self.env.pop(name, None)
-            self.env[f"{name}_FILE"] = str(large[name])
+            self.env[f"{name}_FILE"] = str(path)
         return large
 
     def _arguments_by_file(self, arguments: Sequence[str]) -> list[str]:
