@@ -21,9 +21,9 @@ def run_file(
     buckets: Mapping[str, Path] | None = None,
 ) -> Record:
     """Run a DAG file as ``fanfold start`` does; raises DagFileError when it is refused."""
-    with Session(path, home=home, observer=observer, buckets=buckets) as session:
+    with Session(path, home=home, observer=observer, buckets=buckets, arguments=arguments) as session:
         session.deploy()
-        return session.run(arguments)
+        return session.run()
 
 
 class DagRunner:

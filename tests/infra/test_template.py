@@ -16,7 +16,7 @@ import pytest
 from aws import TARGET, Aws, embedded
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.target import Ecs
-from fanfold.run.store import KEPT_DAYS
+from fanfold.run.keys import KEPT_DAYS
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parents[2]

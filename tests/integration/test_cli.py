@@ -53,9 +53,13 @@ def test_start_json_prints_one_object_and_nothing_else(folder: Path) -> None:
         "dag": "good",
         "run": record["run"],
         "status": "success",
-        "steps": {"a": {"status": "success", "output": {"OUT": "hi"}}},
+        "started": record["started"],
+        "seconds": record["seconds"],
+        "steps": {"a": record["steps"]["a"] | {"status": "success", "output": {"OUT": "hi"}}},
     }
-    assert json.loads((folder / "home" / "runs" / record["run"] / "record.json").read_text()) == record
+    assert record["started"] <= record["steps"]["a"]["started"] <= time.time()
+    assert 0 <= record["steps"]["a"]["seconds"] <= record["seconds"] < 30
+    assert json.loads((folder / "home" / "runs" / record["run"] / "result.json").read_text()) == record
 
 
 def test_a_failed_run_names_dag_step_item_stderr_and_log(folder: Path) -> None:

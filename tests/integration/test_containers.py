@@ -14,8 +14,9 @@ from fanfold.asl.computes import Platform
 from fanfold.dag.read import read_dag_file
 from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.machines import ALIAS
+from fanfold.history.run_data import RunData
 from fanfold.local.up import Up, stack_up
-from fanfold.run.store import ObjectStore, find_result
+from fanfold.run.store import ObjectStore
 from support import DagRunner
 
 STEP_IN_CONTAINER = """
@@ -151,7 +152,9 @@ class TestProcess:
 
     def record(self, up: Up, execution: str) -> dict[str, Any]:
         poll_execution(up.stack.clients.states, execution)
-        found = find_result(ObjectStore(up.stack.clients.s3, up.stack.run_bucket), "run")
+        data = RunData.find(ObjectStore(up.stack.clients.s3, up.stack.run_bucket), "run")
+        assert data is not None
+        found = data.result()
         assert found is not None
         return found
 

@@ -307,7 +307,7 @@ steps:
         session.deploy()
         threading.Thread(target=lambda: (failed.wait(), time.sleep(0.2), session.cancel()), daemon=True).start()
         started = time.monotonic()
-        record = session.run([])
+        record = session.run()
     assert time.monotonic() - started < 10
     assert record["status"] == "cancelled"
     assert record["steps"]["fan"]["document"]["summary"]["cancelled"] == 1

@@ -72,7 +72,8 @@ def test_init_handler_runs_first_and_its_failure_keeps_all_from_starting(run_dag
         """
     record = run_dag(text.replace("INIT", "echo ready"))
     assert record["steps"]["fan"]["document"]["outputs"] == [{"S": "ready"}]
-    assert record["steps"]["onInit"] == {"status": "success", "output": {"I": "ready"}}
+    handler = record["steps"]["onInit"]
+    assert (handler["status"], handler["output"]) == ("success", {"I": "ready"})
     record = run_dag(text.replace("INIT", "exit 3"))
     assert record["status"] == "failed"
     assert record["error"] == "handler onInit: exit code 3"
@@ -164,7 +165,7 @@ def test_a_stopped_step_gets_its_own_signal(run_dag: DagRunner) -> None:
     with Session(path, home=run_dag.home) as session:
         session.deploy()
         threading.Thread(target=lambda: (wait_for(run_dag.folder / "up"), session.cancel()), daemon=True).start()
-        record = session.run([])
+        record = session.run()
     assert record["status"] == "cancelled"
     assert (run_dag.folder / "signal.txt").read_text() == "interrupted\n"
 
@@ -178,8 +179,9 @@ def test_old_runs_of_the_same_dag_are_removed(run_dag: DagRunner) -> None:
     runs = run_dag.home / "runs"
     for name, dag, days in (("old", "kept-short", 9), ("young", "kept-short", 2), ("other", "another", 9)):
         (runs / name).mkdir(parents=True)
-        (runs / name / "record.json").write_text(json.dumps({"dag": dag}))
+        note = {"run": name, "dag": dag, "keepDays": 7, "pid": 1, "started": 0}
+        (runs / name / "run.json").write_text(json.dumps(note))
         when = time.time() - days * 24 * 3600
-        os.utime(runs / name / "record.json", (when, when))
+        os.utime(runs / name / "run.json", (when, when))
     record = run_dag("name: kept-short\nhistRetentionDays: 7\nsteps:\n  - {name: s, command: echo}\n")
     assert {path.name for path in runs.iterdir()} == {"young", "other", record["run"]}

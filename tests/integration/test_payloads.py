@@ -12,7 +12,7 @@ import pytest
 from fanfold.dag.values import read_path
 from fanfold.local.session import Session
 from fanfold.run.document import INLINE_DOCUMENT, DocumentWriter, read_stored_path
-from fanfold.run.reduce import collect_parts
+from fanfold.run.records import collect
 from fanfold.run.scope import RunIdentity
 from fanfold.run.store import ObjectStore
 from hypothesis import given, settings
@@ -39,7 +39,7 @@ def run(folder: Path, text: str) -> tuple[dict[str, Any], int]:
     dag.write_text(text)
     with Session(dag, home=folder / "home") as session:
         session.deploy()
-        record = session.run([])
+        record = session.run()
         return record, max(states_of(session))
 
 
@@ -170,8 +170,9 @@ def test_parts_that_are_torn_or_missing_are_failed_items(store: ObjectStore) -> 
     store.put(f"{prefix}000000003-000000003.jsonl", line(3) + line(4)[:20])
     store.put(f"{prefix}000000006-000000006.jsonl", line(6))
     store.put_json("runs/parts/fan/8/result.json", {"index": 8, "status": "failed", "output": {}, "error": "own"})
-    records = list(collect_parts(store, RunIdentity.of_root("parts"), "fan", 9))
-    again = list(collect_parts(store, RunIdentity.of_root("parts"), "fan", 9))
+    fan = {"run": RunIdentity.of_root("parts").to_json(), "step": "fan"}
+    records = list(collect(store, fan, None, 9))
+    again = list(collect(store, fan, None, 9))
     assert records == again
     assert [record["index"] for record in records] == list(range(9))
     errors = {record["index"]: record["error"] for record in records if record["status"] == "failed"}

@@ -6,9 +6,10 @@ import json
 
 from fanfold.dag.params import Parameters
 from fanfold.run.document import DocumentWriter
-from fanfold.run.reduce import collect
+from fanfold.run.keys import result_key
+from fanfold.run.records import collect
 from fanfold.run.scope import SCOPE_BUDGET, RunIdentity, Scope, StepOutcome
-from fanfold.run.store import ObjectStore, fit, result_key, size
+from fanfold.run.store import ObjectStore, fit, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,14 +41,14 @@ def test_a_scope_travels_unchanged_within_its_budget(store: ObjectStore, texts: 
 
 
 def test_a_missing_or_torn_result_is_a_failed_item_that_says_so(store: ObjectStore) -> None:
-    run = RunIdentity.of_root("torn")
+    fan = {"run": RunIdentity.of_root("torn").to_json(), "step": "fan"}
     good = {"index": 0, "status": "success", "output": {"A": "1"}}
     store.put_json(result_key("runs/torn/fan/1"), {"index": 1, "status": "success", "output": {"A": "2"}})
     store.put(result_key("runs/torn/fan/2"), '{"index": 2, "sta')
     results = [
         {"index": 2, "spilled": True}, {"index": 1, "spilled": True}, good, {"index": 3, "error": "States.Timeout"},
     ]  # fmt: skip
-    records = list(collect(store, run, "fan", results, 5))
+    records = list(collect(store, fan, results, 5))
     assert [record["status"] for record in records] == ["success", "success", "failed", "failed", "failed"]
     assert [record.get("error") for record in records[2:]] == [
         "the item left no result; its result object cannot be read",
@@ -82,7 +83,7 @@ steps:
     )
     with Session(dag, home=Path(str(tmp_path))) as session:
         session.deploy()
-        record = session.run([])
+        record = session.run()
         assert record["steps"]["count"]["output"] == {"N": "200"}
         states = session._states
         largest = 0

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.machines import ALIAS
+from fanfold.history.run_data import RunData
 from fanfold.local.up import Up, stack_up
-from fanfold.run.store import ObjectStore, find_result
+from fanfold.run.store import ObjectStore
 from support import DagRunner
 
 TEXT = """
@@ -54,7 +55,9 @@ def start(up: Up, text: str) -> dict[str, Any]:
     arn = f"{up.stack.machine_of('a')}:{ALIAS}"
     execution = clients.states.start_execution(stateMachineArn=arn, name="run")["executionArn"]
     poll_execution(clients.states, execution)
-    found = find_result(ObjectStore(clients.s3, up.stack.run_bucket), "run")
+    data = RunData.find(ObjectStore(clients.s3, up.stack.run_bucket), "run")
+    assert data is not None
+    found = data.result()
     assert found is not None
     return found
 

@@ -15,8 +15,9 @@ ALLOWED = {
     "run": {"run", "dag"},
     "deploy": {"deploy", "run", "asl", "dag"},
     "handlers": {"handlers", "deploy", "run", "asl", "dag"},
-    "local": {"local", "handlers", "deploy", "run", "asl", "dag"},
-    "cli": {"cli", "local", "handlers", "deploy", "run", "asl", "dag"},
+    "history": {"history", "deploy", "run", "dag"},
+    "local": {"local", "history", "handlers", "deploy", "run", "asl", "dag"},
+    "cli": {"cli", "local", "history", "handlers", "deploy", "run", "asl", "dag"},
 }
 
 

@@ -30,6 +30,8 @@ _SERVICE_FAULTS = {
     "MaxDelaySeconds": 30,
     "JitterStrategy": "FULL",
 }
+_OWN_FAULTS = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 2}
+"""Of the planner and the reducer, which do the same when they are called again."""
 _STATES_FAULTS = _SERVICE_FAULTS | {"ErrorEquals": ["StepFunctions.ThrottlingException", "SFN.SfnException"]}
 _ECS_FAULTS = _SERVICE_FAULTS | {"ErrorEquals": ["ECS.AmazonECSException", "ECS.EcsException", "ECS.ServerException"]}
 
@@ -47,7 +49,7 @@ def function_task(function: str, payload: Definition) -> Definition:
         "Resource": "arn:aws:states:::lambda:invoke",
         "Parameters": {"FunctionName": f"${{{function}Function}}", "Payload": payload},
         "OutputPath": "$.Payload",
-        "Retry": [dict(_SERVICE_FAULTS)],
+        "Retry": [dict(_SERVICE_FAULTS), *([] if function == "Runner" else [dict(_OWN_FAULTS)])],
     }
 
 

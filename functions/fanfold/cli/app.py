@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fanfold import __version__
+
+if TYPE_CHECKING:
+    from fanfold.cli.store import Place
 
 _PATH = click.Path(path_type=Path)
 _file = click.argument("file", type=_PATH)
@@ -67,6 +73,143 @@ def _folders(buckets: tuple[str, ...]) -> dict[str, Path]:
             raise click.BadParameter(f"{text!r} is not NAME=FOLDER, with a folder that is there", param_hint="--bucket")
         folders[name] = Path(folder)
     return folders
+
+
+def _place(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where runs are looked for: here, or on a stack."""
+
+    @functools.wraps(command)
+    def with_place(home: Path | None, stack: str | None, endpoint_url: str | None, **given: Any) -> None:
+        from fanfold.cli.store import Place
+
+        command(Place(home, stack, endpoint_url), **given)
+
+    option = click.option("--stack", metavar="NAME", help="Look on this stack, rather than on this machine.")
+    return _home(option(_endpoint(with_place)))
+
+
+def _complete_run(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The runs and DAGs of this machine that begin so."""
+    from fanfold.cli.store import Place
+    from fanfold.history.folder import LocalRunStore
+
+    runs = list(LocalRunStore(Place(context.params.get("home"), None, None).folder).runs())
+    known = [*dict.fromkeys(run.dag for run in runs), *(run.run for run in runs)]
+    return [name for name in known if name.startswith(incomplete)]
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+_run = click.argument("run", required=False, metavar="[RUN|DAG]", shell_complete=_complete_run)
+_STATUSES = ("running", "success", "partial", "failed", "cancelled")
+
+
+@app.command()
+@click.argument("dag", required=False, shell_complete=_complete_run)
+@click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="Only these; may be repeated.")
+@click.option("--since", metavar="WHEN", help="Only runs started since: an age (2h, 7d) or a time (2026-11-24T13:00).")
+@click.option("--limit", default=20, show_default=True, help="At most so many.")
+@_json
+@_place
+def history(
+    place: Place, dag: str | None, statuses: tuple[str, ...], since: str | None, limit: int, as_json: bool
+) -> None:
+    """List the runs (of a DAG), the latest first."""
+    from fanfold.cli.history import show_history, since_when
+
+    try:
+        when = None if since is None else since_when(since)
+    except ValueError as fault:
+        raise click.BadParameter(str(fault), param_hint="--since") from None
+    sys.exit(show_history(place, dag, statuses=statuses, since=when, limit=limit, as_json=as_json))
+
+
+app.add_command(history, "list")
+
+
+@app.command()
+@_run
+@click.option("--items", default="10", show_default=True, metavar="N|all", help="Items shown of each parallel step.")
+@_json
+@_place
+def status(place: Place, run: str | None, items: str, as_json: bool) -> None:
+    """Show a run, or the latest of a DAG: its steps and their items, those that failed first."""
+    from fanfold.cli.status import show_status
+
+    if not items.isdecimal() and items != "all":
+        raise click.BadParameter(f"{items!r} is neither a number nor 'all'", param_hint="--items")
+    sys.exit(show_status(place, run, items=sys.maxsize if items == "all" else int(items), as_json=as_json))
+
+
+@app.command()
+@_run
+@click.argument("step", required=False)
+@click.option("--item", metavar="KEY|INDEX", help="Of a step with items: only this one, by its value or its index.")
+@click.option("--failed", is_flag=True, help="Only of steps and items that failed.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as long as the run does.")
+@_json
+@_place
+def logs(
+    place: Place, run: str | None, step: str | None, item: str | None, failed: bool, follow: bool, as_json: bool
+) -> None:
+    """Print what the steps of a run wrote."""
+    from fanfold.cli.logs import show_logs
+
+    sys.exit(show_logs(place, run, step, item=item, failed=failed, follow=follow, as_json=as_json))
+
+
+@app.command()
+@_run
+@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="How long to wait for its end.")
+@click.option("--now", is_flag=True, help="Do not wait for handlers and documents: end it as it is.")
+@_json
+@_place
+def stop(place: Place, run: str | None, now: bool, timeout: float, as_json: bool) -> None:
+    """Stop a run: what runs is ended, what has not started is cancelled, and the document is still written.
+
+    Exit code 1 if it has not ended in time.
+    """
+    from fanfold.cli.operate import stop_run
+
+    sys.exit(stop_run(place, run, now=now, seconds=timeout, as_json=as_json))
+
+
+@app.command()
+@_run
+@click.option("--wait/--no-wait", default=True, show_default=True, help="With --stack: wait for the end of the run.")
+@_json
+@_place
+def retry(place: Place, run: str | None, wait: bool, as_json: bool) -> None:
+    """Run again what did not succeed of a run; the steps and items that did are taken over.
+
+    Exit codes are those of start.
+    """
+    from fanfold.cli.operate import retry_run
+
+    sys.exit(retry_run(place, run, as_json=as_json, wait=wait))
+
+
+@app.command()
+@click.argument("dag", required=False, shell_complete=_complete_run)
+@click.option("--days", type=float, help="Remove what ended more than so many days ago; else histRetentionDays counts.")
+@_json
+@_home
+def cleanup(dag: str | None, days: float | None, home: Path | None, as_json: bool) -> None:
+    """Remove the old runs (of a DAG) from this machine. On a stack, the bucket's lifecycle rules do that."""
+    from fanfold.cli.operate import clean_up
+    from fanfold.cli.store import Place
+
+    sys.exit(clean_up(Place(home, None, None), dag, days, as_json=as_json))
+
+
+@app.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what lets a shell complete commands, options and runs: eval "$(fanfold completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(app, {}, "fanfold", "_FANFOLD_COMPLETE").source())
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from fanfold.asl.stages import cut
 from fanfold.cli.files import read_or_explain
 from fanfold.cli.mermaid import as_mermaid
 from fanfold.cli.svg import as_svg
+from fanfold.history.run_data import StepState
 from fanfold.local.folder import UnusableFile
 
 
@@ -39,11 +39,19 @@ def draw_file(file: Path, output: Path | None, run: str | None, home: Path | Non
 
 
 def _record(run: str, home: Path | None) -> dict[str, Any]:
+    from fanfold.history.folder import LocalRunStore
+    from fanfold.history.run_store import NoSuchRun
     from fanfold.local.session import data_folder
 
-    folder = (home or data_folder()) / "runs"
-    path = folder / run / "record.json"
-    if not path.is_file():
-        raise UnusableFile(f"there is no record of a run {run!r} in {folder}")
-    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return record
+    try:
+        data = LocalRunStore(home or data_folder()).data(run)
+    except NoSuchRun as fault:
+        raise UnusableFile(str(fault)) from None
+    return {"steps": {step.name: _of_step(step) for step in data.steps()}}
+
+
+def _of_step(step: StepState) -> dict[str, Any]:
+    if step.total is None:
+        return {"status": step.status}
+    succeeded = step.counts.get("success", 0) + step.counts.get("partial", 0)
+    return {"status": step.status, "document": {"summary": {"total": step.total, "succeeded": succeeded}}}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,10 +17,12 @@ from rich.text import Text
 
 from fanfold.cli.files import check_readable, show_problems
 from fanfold.cli.progress import Failure, Progress
+from fanfold.cli.store import write_json
 from fanfold.cli.view import glyph, make_view
 from fanfold.dag.diagnostics import DagFileError
 from fanfold.local.folder import UnusableFile
 from fanfold.local.session import RunRecord, Session
+from fanfold.run.events import Observer
 from fanfold.run.outcome import exit_code_of_run
 
 SHOWN_FAILURES = 5
@@ -32,22 +32,31 @@ def start_file(
     file: Path, arguments: Sequence[str], *, as_json: bool, home: Path | None, buckets: Mapping[str, Path]
 ) -> int:
     """Run `file` and return the exit code: 0 success, 1 the run failed, 2 the input is wrong."""
+
+    def session(observer: Observer) -> Session:
+        check_readable(file)
+        return Session(file, home=home, observer=observer, buckets=buckets, arguments=arguments)
+
+    return run_session(session, as_json=as_json)
+
+
+def run_session(make: Callable[[Observer], Session], *, as_json: bool) -> int:
+    """Run a session and show it; the exit code of `start_file`."""
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     progress = Progress()
     try:
-        check_readable(file)
         view = make_view(console, progress, silent=as_json)
-        with Session(file, home=home, observer=view.observe, buckets=buckets) as session:
+        with make(view.observe) as session:
             session.deploy()
             _collect_garbage_again()
             with _stop_on_signal(session, errors), view:
-                record = _run(session, arguments)
+                record = _run(session)
             log_folder = session.log_folder
     except UnusableFile as fault:
         errors.print(Text(str(fault), "red"), soft_wrap=True)
         return 2
     except DagFileError as fault:
-        show_problems(errors, file, fault)
+        show_problems(errors, session.file, fault)
         return 2
     except OSError as fault:
         errors.print(
@@ -55,7 +64,7 @@ def start_file(
         )
         return 2
     if as_json:
-        sys.stdout.write(json.dumps(record, ensure_ascii=sys.stdout.encoding.lower() != "utf-8") + "\n")
+        write_json(record)
     else:
         show_end(console, record, progress.failures(), log_folder)
     return exit_code_of_run(record)
@@ -68,14 +77,14 @@ def _collect_garbage_again() -> None:
         gc.enable()
 
 
-def _run(session: Session, arguments: Sequence[str]) -> RunRecord:
+def _run(session: Session) -> RunRecord:
     """Run in a thread of its own, so that a signal reaches the main thread at once."""
     outcome: list[RunRecord] = []
     fault: list[BaseException] = []
 
     def run() -> None:
         try:
-            outcome.append(session.run(arguments))
+            outcome.append(session.run())
         except BaseException as error:
             fault.append(error)
 

@@ -25,8 +25,10 @@ GLYPHS = {
     "cancelled": ("⊘", "yellow"),
     "partial": ("◐", "yellow"),
     "not_started": ("·", "dim"),
+    "waiting": ("·", "dim"),
+    "running": ("▶", "cyan"),
 }
-_ASCII = {"✓": "+", "✗": "x", "–": "-", "⊘": "o", "◐": "~", "·": "."}
+_ASCII = {"✓": "+", "✗": "x", "–": "-", "⊘": "o", "◐": "~", "·": ".", "▶": ">"}
 
 
 class View(Protocol):
@@ -45,6 +47,11 @@ def glyph(status: str, console: Console) -> Text:
     sign, style = GLYPHS.get(status, ("?", ""))
     unicode = "utf" in (console.encoding or "").lower()
     return Text(sign if unicode else _ASCII.get(sign, "?"), style)
+
+
+def style(status: str) -> str:
+    """The colour of a status."""
+    return GLYPHS.get(status, ("", ""))[1]
 
 
 class LiveView:

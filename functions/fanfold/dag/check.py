@@ -9,6 +9,7 @@ from fanfold.dag.diagnostics import Problems, nearest
 from fanfold.dag.expressions import shell_references, template
 from fanfold.dag.model import Dag, DagSet, Place, Step
 from fanfold.dag.references import Reference
+from fanfold.dag.secret_names import secret_names
 
 Places = Mapping[tuple[str, str], Place]
 
@@ -146,7 +147,9 @@ class _References:
         self._after = _descendants(dag)
 
     def check(self) -> None:
-        for argument in (*self._dag.env, *self._dag.params):
+        for argument in self._dag.env:
+            self._check_references(argument.template, argument.place, None, dotted_only=True)
+        for argument in self._dag.params:
             self._check_value(argument.template, argument.place, None, dotted_only=True)
         for precondition in self._dag.preconditions:
             if precondition.expected is not None:
@@ -157,7 +160,7 @@ class _References:
     def _check_step(self, step: Step) -> None:
         own = {argument.name for argument in step.env if argument.name}
         for argument in step.env:
-            self._check_value(argument.template, argument.place, step, own, dotted_only=True)
+            self._check_references(argument.template, argument.place, step, own, dotted_only=True)
         for precondition in step.preconditions:
             if precondition.expected is None:
                 self._check_shell(precondition.condition, precondition.place, step, own)
@@ -173,19 +176,25 @@ class _References:
                 self._check_shell(text, self._places.get((step.name, key), step.place), step, own)
 
     def _check_value(
-        self,
-        text: str,
-        place: Place,
-        step: Step | None,
-        own: set[str] | None = None,
-        *,
-        dotted_only: bool = False,
+        self, text: str, place: Place, step: Step | None, own: set[str] | None = None, *, dotted_only: bool = False
+    ) -> None:
+        self._check_no_secret(text, place)
+        self._check_references(text, place, step, own, dotted_only=dotted_only)
+
+    def _check_no_secret(self, text: str, place: Place) -> None:
+        for name in secret_names(text):
+            hint = "give it a name in the env of the DAG or the step whose commands need it, and use that"
+            self._problems.add(place, f"a secret can only stand in env: {name.text}", hint)
+
+    def _check_references(
+        self, text: str, place: Place, step: Step | None, own: set[str] | None = None, *, dotted_only: bool = False
     ) -> None:
         for reference in template(text).references():
             if reference.name == "ITEM" or reference.path or not dotted_only:
                 self._check_reference(reference, place, step, own or set())
 
     def _check_shell(self, text: str, place: Place, step: Step, own: set[str]) -> None:
+        self._check_no_secret(text, place)
         for reference in shell_references(text):
             if reference.path:
                 self._check_reference(reference, place, step, own)

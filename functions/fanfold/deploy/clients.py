@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -59,6 +60,12 @@ class Clients:
     def ecs(self) -> ECSClient:
         """Amazon ECS."""
         client: ECSClient = self._make("ecs")
+        return client
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        """Amazon CloudWatch Logs."""
+        client: CloudWatchLogsClient = self._make("logs")
         return client
 
     @cached_property

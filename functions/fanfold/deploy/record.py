@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from fanfold.run.store import ObjectStore
 
 Status = Literal["new", "applying", "deployed", "refused", "removed"]
+
+
+_DEPLOYMENTS = "deployments/"
 
 
 class Overtaken(Exception):
@@ -57,6 +61,14 @@ class Records:
         """The record of a file; a new one when there is none."""
         text, etag = self._get(_record_key(file))
         return Record(file) if text is None else Record(**json.loads(text), etag=etag)
+
+    def deployed(self) -> Iterator[Record]:
+        """The records of all files that have machines."""
+        for key in self._store.keys(_DEPLOYMENTS):
+            text, etag = self._get(key)
+            record = None if text is None else Record(**json.loads(text), etag=etag)
+            if record is not None and record.machines:
+                yield record
 
     def write(self, record: Record) -> None:
         """Store `record` and note its new version in it. Raises Overtaken."""
@@ -110,7 +122,7 @@ def _hash(text: str) -> str:
 
 
 def _record_key(file: str) -> str:
-    return f"deployments/{_hash(file)}.json"
+    return f"{_DEPLOYMENTS}{_hash(file)}.json"
 
 
 def _name_key(dag: str) -> str:

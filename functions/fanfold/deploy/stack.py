@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
+_OUTPUTS = ("DagBucket", "RunBucket", "MachineArns", "ParserFunction")
+"""Of the template, without which a stack is none."""
+
+
 class NoSuchThing(Exception):
     """There is no such stack, DAG or version; the message says which, and what there is."""
 
@@ -31,6 +35,8 @@ class Stack:
     machine_arns: str
     """What the ARNs of its state machines start with, the stack's prefix included."""
     parser_function: str
+    log_groups: tuple[str, ...] = ()
+    """Where the runner's function and containers write what steps write."""
 
     @staticmethod
     def find(name: str, clients: Clients) -> Stack:
@@ -44,14 +50,25 @@ class Stack:
             raise NoSuchThing(f"there is no stack {name!r} in this account and region") from None
         outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
         try:
-            found = [outputs[key] for key in ("DagBucket", "RunBucket", "MachineArns", "ParserFunction")]
+            dags, runs, machines, parser = (outputs[key] for key in _OUTPUTS)
         except KeyError:
             raise NoSuchThing(f"the stack {name!r} is none of Fanfold's, or is not complete") from None
-        return Stack(name, clients, *found)
+        logs = tuple(group for group in outputs.get("RunnerLogs", "").split(",") if group)
+        return Stack(name, clients, dags, runs, machines, parser, logs)
+
+    @property
+    def run_data(self) -> ObjectStore:
+        """The run-data bucket."""
+        return ObjectStore(self.clients.s3, self.run_bucket)
+
+    def machines(self) -> dict[str, str]:
+        """The machine of every DAG that is deployed, by the DAG's name."""
+        records = Records(self.run_data).deployed()
+        return {record.dag: self.machine_arns + machine_name(without_suffix(record.file)) for record in records}
 
     def machine_of(self, dag: str) -> str:
         """The ARN of the machine of the DAG called `dag`; its file's path will do too. Raises NoSuchThing."""
-        records = Records(ObjectStore(self.clients.s3, self.run_bucket))
+        records = Records(self.run_data)
         files = [dag, f"{dag}.yaml", f"{dag}.yml"]
         owner = records.owner(dag)
         for file in [owner, *files] if owner is not None else files:

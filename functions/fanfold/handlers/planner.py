@@ -17,4 +17,4 @@ _TASKS = {"plan": tasks.plan, "handOver": tasks.hand_over}
 
 def handle(event: dict[str, Any], context: LambdaContext, runtime: Runtime | None = None) -> dict[str, Any]:
     """``{"task": "plan", …}`` → ``{"scope", "items", "fan"}``; ``{"task": "handOver", …}`` → ``{"payload"}``."""
-    return _TASKS[event["task"]](runtime or runtime_of(context), event)
+    return _TASKS[event["task"]](runtime or runtime_of(context, event), event)

@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 def handle(event: dict[str, Any], context: LambdaContext, runtime: Runtime | None = None) -> dict[str, Any]:
     """``{"task": "reduce", …}`` → the scope, or at the end of a run its outcome."""
-    return tasks.reduce(runtime or runtime_of(context), event)
+    return tasks.reduce(runtime or runtime_of(context, event), event)

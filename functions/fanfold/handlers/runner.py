@@ -16,4 +16,4 @@ _TASKS = {"segment": tasks.segment, "plan": tasks.plan, "item": tasks.item, "bat
 
 def handle(event: dict[str, Any], context: LambdaContext, runtime: Runtime | None = None) -> dict[str, Any]:
     """``{"task": "segment" | "plan" | "item" | "batch" | "lost", …}`` → the next state's input."""
-    return _TASKS[event["task"]](runtime or runtime_of(context), event)
+    return _TASKS[event["task"]](runtime or runtime_of(context, event), event)

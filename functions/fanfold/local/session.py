@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,19 +22,24 @@ from typing import Any
 from urllib.parse import quote
 
 from fanfold.dag.diagnostics import DagFileError, Problem
-from fanfold.dag.model import Place
+from fanfold.dag.model import Dag, Place
 from fanfold.dag.params import from_arguments
 from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.clients import Clients
-from fanfold.deploy.executions import poll_execution
+from fanfold.deploy.executions import execution_name, poll_execution
 from fanfold.deploy.machines import ALIAS
 from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import container, parser, planner, reducer, runner
+from fanfold.history.folder import NOTE, SOURCES, read_note, remove_old_runs
+from fanfold.history.folder_store import FolderStore
+from fanfold.history.run_data import RunData
+from fanfold.history.run_store import NoSuchRun, RunFault
 from fanfold.local.constants import ACCOUNT, FUNCTION_ARNS, REGION
 from fanfold.local.folder import fetch_from
 from fanfold.run.events import Observer, RunEvent, ignore
+from fanfold.run.keys import prefix_of_run, result_key, stop_key
 from fanfold.run.runtime import Cancellation, Runtime
-from fanfold.run.store import ObjectStore, find_result
+from fanfold.run.store import ObjectStore
 
 RunRecord = dict[str, Any]
 
@@ -64,15 +68,6 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "fanfold"
 
 
-def remove_old_runs(folder: Path, dag: str, days: int) -> None:
-    """Remove the folders of this DAG's runs that ended more than `days` days ago (``histRetentionDays``)."""
-    oldest = time.time() - days * 24 * 3600
-    for path in folder.glob("*/record.json"):
-        with suppress(OSError, ValueError):
-            if path.stat().st_mtime < oldest and json.loads(path.read_text("utf-8"))["dag"] == dag:
-                shutil.rmtree(path.parent)
-
-
 class Session:
     """See the module. A context manager; one session runs one file once."""
 
@@ -83,18 +78,43 @@ class Session:
         home: Path | None = None,
         observer: Observer | None = None,
         buckets: Mapping[str, Path] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
-        self._file = file.resolve()
+        self.file = file.resolve()
+        self._sources = self.file.parent
         self._buckets = buckets or {}
+        self._arguments = tuple(arguments)
+        self._attempt = 1
         self._home = (home or data_folder()).resolve()
         self._observer = observer or ignore
         self._nearly_ended = threading.Event()
         self._cancellation = Cancellation()
         self._resources = ExitStack()
         self._machine_arn = ""
-        self._retention_days: int | None = None
+        self._uploads: dict[str, bytes] = {}
+        self._dag: Dag | None = None
         self.run_id = str(uuid.uuid4())
         self.log_folder = self._home / "runs" / self.run_id
+
+    @classmethod
+    def again(cls, run: str, home: Path, observer: Observer | None = None) -> Session:
+        """Another attempt of a run that ended here, of the DAG as it was and with its parameters.
+
+        Raises NoSuchRun or RunFault.
+        """
+        folder = home.resolve() / "runs" / run
+        note = read_note(folder)
+        if note is None:
+            raise NoSuchRun(f"there is no run {run!r} in {folder.parent}")
+        file = Path(note["file"])
+        if not file.parent.is_dir():
+            raise RunFault(f"the folder of its DAG is gone: {file.parent}")
+        buckets = {name: Path(path) for name, path in note["buckets"].items()}
+        session = cls(file, home=home, observer=observer, buckets=buckets, arguments=note["arguments"])
+        session._sources = folder / SOURCES
+        session._attempt = note["attempt"] + 1
+        session.run_id, session.log_folder = run, folder
+        return session
 
     def __enter__(self) -> Session:
         base_env = dict(os.environ)
@@ -111,11 +131,12 @@ class Session:
         self._s3, self._states = clients.s3, clients.states
         for bucket in (DAG_BUCKET, RUN_BUCKET):
             self._s3.create_bucket(Bucket=bucket)
-        store = ObjectStore(self._s3, RUN_BUCKET)
+        store = FolderStore(self._s3, RUN_BUCKET, self.run_id, self.log_folder)
+        self._store = store
         self._runtimes: dict[str, Any] = {
             "parser": parser.ParserRuntime(clients, RUN_BUCKET, LOCAL, frozenset(base_env), has_bundles=False),
             "run": Runtime(
-                store, self.log_folder.parent, self._file.parent, base_env, self._observe, self._cancellation
+                store, self.log_folder.parent, self.file.parent, base_env, self._observe, self._cancellation
             ),
         }
         self._notify_parser()
@@ -136,6 +157,8 @@ class Session:
         """Until the run says that it is over, looking at its execution would only take time from it."""
         if self._nearly_ended.wait(LONGEST_PAUSE):
             time.sleep(seconds)
+        elif self._store.has(stop_key(prefix_of_run(self.run_id), self._attempt)):
+            self.cancel()
 
     def _call(self, handler: Any, runtime: str, event: Any, context: Any) -> Any:
         return handler(event, context, runtime=self._runtimes[runtime])
@@ -174,48 +197,68 @@ class Session:
 
         Raises DagFileError with every problem that the parser reports.
         """
-        uploads: dict[str, bytes] = {}
-        fetch = fetch_from(self._file.parent, uploads)
-        self._retention_days = read_dag_file(self._file.name, fetch, os.environ).root.retention_days
-        root = uploads.pop(self._file.name)
-        for path, data in [*uploads.items(), (self._file.name, root)]:
+        uploads = self._uploads
+        fetch = fetch_from(self._sources, uploads)
+        self._dag = read_dag_file(self.file.name, fetch, os.environ).root
+        for path, data in sorted(uploads.items(), key=lambda upload: upload[0] == self.file.name):
             self._s3.put_object(Bucket=DAG_BUCKET, Key=parser.DAG_PREFIX + path, Body=data)
-        key = parser.DAG_PREFIX + self._file.name + parser.REPORT_SUFFIX
+        key = parser.DAG_PREFIX + self.file.name + parser.REPORT_SUFFIX
         report = ObjectStore(self._s3, DAG_BUCKET).get_json(key)
         if report["status"] == "refused":
             raise DagFileError(problems_of_report(report["problems"]))
         self._machine_arn = next(machine["arn"] for machine in report["machines"] if machine["key"] == "")
 
-    def run(self, arguments: Sequence[str]) -> RunRecord:
-        """Start the deployed DAG with command line arguments, wait, and return its record.
+    def run(self) -> RunRecord:
+        """Start the deployed DAG with its arguments, wait, and return its record.
 
-        ``{"dag", "run", "status", "error"?, "steps": {NAME: {"status", "output", "document"?, "error"?}}}``; also
-        written to ``record.json`` in the run's folder.
+        ``{"dag", "run", "status", "error"?, "started", "seconds", "steps": {NAME: {"status", "output", "document"?,
+        "error"?, "started"?, "seconds"?}}}``; it lies in ``result.json`` in the run's folder.
         """
-        self.log_folder.mkdir(parents=True, exist_ok=True)
+        self._note()
+        data = RunData(self._store, prefix_of_run(self.run_id))
+        given: dict[str, Any] = {"params": from_arguments(self._arguments).to_json()}
+        if self._attempt > 1:
+            given["attempt"] = {"of": self.run_id, "number": self._attempt}
         started = self._states.start_execution(
             stateMachineArn=f"{self._machine_arn}:{ALIAS}",
-            name=self.run_id,
-            input=json.dumps({"params": from_arguments(arguments).to_json()}),
+            name=execution_name(self.run_id, self._attempt),
+            input=json.dumps(given),
         )
         ended = poll_execution(self._states, started["executionArn"], pause=self._pause)
-        store = ObjectStore(self._s3, RUN_BUCKET)
-        record = find_result(store, self.run_id) or record_of_lost_run(self._file.stem, self.run_id, ended)
-        self._save_documents(store, record)
-        (self.log_folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
-        if self._retention_days is not None:
-            remove_old_runs(self._home / "runs", record["dag"], self._retention_days)
+        record = data.result()
+        if record is None:
+            record = record_of_lost_run(self.file.stem, self.run_id, ended) | {"attempt": self._attempt}
+            self._store.put_json(result_key(data.prefix), record)
+        self._name_files(record)
+        days = self._dag.retention_days if self._dag is not None else None
+        if days is not None:
+            remove_old_runs(self._home / "runs", record["dag"], days)
         return record
 
-    def _save_documents(self, store: ObjectStore, record: RunRecord) -> None:
-        """Documents that are too large for the record end with this process; their files do not."""
+    def _note(self) -> None:
+        """Write down what another process must know of this run, and the DAG files as they are."""
+        for name, data in self._uploads.items():
+            self._store.put_bytes(f"{prefix_of_run(self.run_id)}/{SOURCES}/{name}", data)
+        note = {
+            "run": self.run_id,
+            "dag": self._dag.name if self._dag is not None else self.file.stem,
+            "file": str(self.file),
+            "arguments": self._arguments,
+            "buckets": {name: str(folder.resolve()) for name, folder in self._buckets.items()},
+            "keepDays": self._dag.retention_days if self._dag is not None else None,
+            "pid": os.getpid(),
+            "started": time.time(),
+            "attempt": self._attempt,
+        }
+        self._store.put_json(f"{prefix_of_run(self.run_id)}/{NOTE}", note)
+
+    def _name_files(self, record: RunRecord) -> None:
+        """A document that is too large for the record is a file here."""
         for name, step in record["steps"].items():
             document = step.get("document", {})
             if "object" in document:
-                path = self.log_folder / f"{quote(name, safe=' ')}.document.json"
-                with path.open("wb") as file:
-                    store.get_file(document.pop("object"), file)
-                document["file"] = str(path)
+                del document["object"]
+                document["file"] = str(self.log_folder / quote(name, safe="") / "document.json")
 
     def cancel(self) -> None:
         """Stop the run: no step and no item starts any more, processes end, the document is still folded."""

@@ -6,13 +6,15 @@ container is a process of its own.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.stack import Stack
 from fanfold.handlers import parser, planner, reducer, runner
+from fanfold.handlers.environment import STOP_POLL_SECONDS
 from fanfold.handlers.parser import Observer
 from fanfold.local.constants import REGION
 from fanfold.run.events import Observer as RunObserver
@@ -66,12 +69,22 @@ def stack_up(
     from fanfold.local.engine import embedded_aws
 
     functions: dict[str, Any] = {}
+    journal: list[Callable[[dict[str, Any]], None]] = []
+    """Writes a line into the stack's log group, once there is one."""
     container_env: dict[str, str] = {}
 
     def launch(environ: dict[str, str]) -> None:
         command = [sys.executable, "-m", "fanfold.handlers.container"]
-        with (home / "stack" / "containers.log").open("ab") as log:
-            subprocess.run(command, env=container_env | environ, stdout=log, stderr=log, check=False)
+        with (
+            (home / "stack" / "containers.log").open("ab") as log,
+            subprocess.Popen(command, env=container_env | environ, stdout=subprocess.PIPE, stderr=log) as process,
+        ):
+            for line in process.stdout or ():
+                log.write(line)
+                with suppress(ValueError):
+                    entry = json.loads(line)
+                    if "stream" in entry:
+                        journal[0](entry)
 
     with embedded_aws(functions, launch=launch):
         server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
@@ -84,7 +97,8 @@ def stack_up(
             create_stack(name, clients, PARAMETERS)
             stack = Stack.find(name, clients)
             container_env |= _container_env(base_env, url, stack, home)
-            functions |= _functions(stack, home, base_env, observer, told)
+            journal.append(_journal(stack))
+            functions |= _functions(stack, home, base_env, observer, told, journal[0])
             yield Up(url, stack)
         finally:
             server.stop()
@@ -102,8 +116,25 @@ def _container_env(base_env: Mapping[str, str], url: str, stack: Stack, home: Pa
     return {key: value for key, value in base_env.items() if not key.startswith("AWS_")} | own
 
 
+def _journal(stack: Stack) -> Callable[[dict[str, Any]], None]:
+    """Writes lines of steps into the log group of the runner, as AWS Lambda does."""
+    client, group, stream = stack.clients.logs, stack.log_groups[0], "steps"
+    client.create_log_stream(logGroupName=group, logStreamName=stream)
+
+    def write(entry: dict[str, Any]) -> None:
+        event: Any = {"timestamp": int(time.time() * 1000), "message": json.dumps(entry)}
+        client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
+
+    return write
+
+
 def _functions(
-    stack: Stack, home: Path, base_env: Mapping[str, str], observer: RunObserver, told: Observer
+    stack: Stack,
+    home: Path,
+    base_env: Mapping[str, str],
+    observer: RunObserver,
+    told: Observer,
+    journal: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """The handlers by the names of the stack's functions, each with the environment that the template gives it."""
     import boto3
@@ -115,7 +146,16 @@ def _functions(
     folder = home / "stack"
     (folder / "work").mkdir(parents=True, exist_ok=True)
     store = ObjectStore(stack.clients.s3, stack.run_bucket)
-    runtime = Runtime(store, folder / "logs", folder / "work", base_env, observer, carries_files=True)
+    runtime = Runtime(
+        store,
+        folder / "logs",
+        folder / "work",
+        base_env,
+        observer,
+        carries_files=True,
+        tell_line=journal,
+        stop_poll_seconds=STOP_POLL_SECONDS,
+    )
     made: dict[str, Any] = {stack.parser_function: partial(_one_at_a_time, threading.RLock(), parser_runtime)}
     return made | {
         env[variable].rpartition(":")[2]: partial(_on_its_own, handle, runtime)

@@ -12,10 +12,12 @@ from typing import Any
 
 from fanfold.dag.model import Dag
 from fanfold.run.item import run_child
+from fanfold.run.keys import results_prefix
 from fanfold.run.lifecycle import parse_plan_line
+from fanfold.run.records import read_part
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import RunIdentity
-from fanfold.run.store import ObjectStore, results_prefix
+from fanfold.run.store import ObjectStore
 
 SECONDS_TO_SPARE = 60
 """Left of a task's time when no further item is started."""
@@ -55,7 +57,8 @@ class _Parts:
 
     def __init__(self, store: ObjectStore, fan: dict[str, Any], first: int) -> None:
         self._store = store
-        prefix = results_prefix(RunIdentity.from_json(fan["run"]).prefix, fan["step"])
+        run = RunIdentity.from_json(fan["run"])
+        prefix = results_prefix(run.prefix, fan["step"], run.attempt)
         self._prefix = f"{prefix}{first:09d}-"
         self._lines: list[str] = []
         self._bytes = 0
@@ -81,18 +84,3 @@ class _Parts:
         if self._first is not None:
             self._store.put(f"{self._prefix}{self._first:09d}.jsonl", "\n".join(self._lines) + "\n")
         self._lines, self._bytes, self._first, self._written = [], 0, None, time.monotonic()
-
-
-def read_part(store: ObjectStore, key: str) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether something of a part cannot be read, and the records that can."""
-    records, torn = [], False
-    for line in store.get(key).split("\n"):
-        if not line:
-            continue
-        try:
-            record = json.loads(line)
-            if isinstance(record["index"], int) and record["status"]:
-                records.append(record)
-        except (ValueError, KeyError, TypeError):
-            torn = True
-    return torn, records

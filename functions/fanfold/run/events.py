@@ -14,10 +14,12 @@ from fanfold.dag.model import Json
 EventKind = Literal[
     "run-started",
     "step-started",
+    "step-retried",
     "step-finished",
     "fan-out-started",
     "item-started",
     "item-finished",
+    "item-retried",
     "run-finished",
 ]
 

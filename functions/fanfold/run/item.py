@@ -33,7 +33,7 @@ def run_item(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, A
 
 def run_child(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
     """Run the child; ``{"status", "error"?, "exitCode"?, "record"}`` (see `fanfold.run.lifecycle.finish`)."""
-    context = begin(runtime, dag, payload, "")
+    context = begin(runtime, dag, payload, "", payload.get("dag", ""))
     with work_folder(context, is_last=True):
         if context.scope.status is None:
             run_segment(context, [step.name for step in dag.steps])

@@ -12,14 +12,16 @@ from typing import Any
 from fanfold.dag.model import Dag, HandlerName, Json, RetryPolicy, Step
 from fanfold.dag.params import Parameters, bind
 from fanfold.run.document import read_stored_path
-from fanfold.run.events import RunEvent
+from fanfold.run.events import EventKind, RunEvent
+from fanfold.run.keys import begun_key, result_key, start_key
 from fanfold.run.logs import RunLogs
 from fanfold.run.outcome import HANDLER_OF_STATUS, STATUS_WORD_OF_DAGU, run_status, should_retry_child
 from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.scope import RunIdentity, Scope, Status, StepOutcome
 from fanfold.run.shell import ShellFault
 from fanfold.run.steps import RunContext, check_preconditions, run_step
-from fanfold.run.store import ObjectStore, Stored, result_key, size, start_key
+from fanfold.run.store import ObjectStore, Stored, size
+from fanfold.run.takeover import take_over
 from fanfold.run.variables import ExpansionFault, Variables
 
 SHOWN_DOCUMENT = 32 * 1024 * 1024
@@ -34,42 +36,78 @@ def open_context(runtime: Runtime, dag: Dag, scope: Scope) -> RunContext:
     return RunContext(dag, scope, runtime, RunLogs(runtime, scope.run), deadline)
 
 
-def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str) -> RunContext:
-    """Begin a run: `start` is the execution's input, `name` the execution's name.
+def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str, digest: str) -> RunContext:
+    """Begin a run: `start` is the execution's input, `name` the execution's name, `digest` names the DAG's object.
 
-    ``{"params"?: {"positional": […], "named": {…}}, "trigger"?: {"time"?}}`` starts a root, and
-    ``{"fan", "index", "args"}`` an item's child.
+    ``{"params"?: {"positional": […], "named": {…}}, "trigger"?: {"time"?}}`` starts a root, with ``"attempt": {"of":
+    RUN, "number": n}`` a retry of one, and ``{"fan", "index", "args"}`` an item's child.
     """
     if "fan" in start:
         fan, index = start["fan"], start["index"]
+        if isinstance(start["args"], dict) and "first" in start["args"]:
+            index = start["args"]["first"]
         run = RunIdentity.from_json(fan["run"]).child(fan["step"], index)
         given = Parameters.from_json(load_arguments(runtime, fan, start["args"]))
-        caller = {"fan": {key: fan[key] for key in ("run", "dag", "step", "budget")}, "index": index}
+        caller = {
+            "fan": {key: fan[key] for key in ("run", "dag", "step", "budget", "resumed") if key in fan},
+            "index": index,
+        }
         caller |= {key: start[key] for key in ("tries", "retry", "batched") if key in start}
     else:
-        run, caller = RunIdentity.of_root(name, dag.retention_days), None
+        run, caller = root_identity(dag, start, name), None
         given = Parameters.from_json(start.get("params") or {})
     scope = Scope(run, given, caller=caller, started=time.time())
     if caller is not None:
-        _tell_item(runtime, scope, "item-started")
+        _tell_item(runtime, scope, "item-retried" if start.get("tries") else "item-started")
     runtime.observer(RunEvent("run-started", run.id, dag.name, run.depth))
     context = open_context(runtime, dag, scope)
-    context.logs.note(f"DAG {dag.name}: run {run.id} started")
+    context.logs.note(
+        f"DAG {dag.name}: run {run.id} started" + (f" again, attempt {run.attempt}" if run.attempt > 1 else "")
+    )
     try:
         other = _other_start(context, start.get("trigger") or {})
         if other is not None:
             scope.status, scope.error = "cancelled", other
             return context
-        _bind(context, given)
-        _read_dotenv(context)
+        if not take_over(context):
+            _note_beginning(context, given, digest)
+            _bind(context, given)
+            _read_dotenv(context)
+        _note_beginning(context, given, digest, bound=True)
         unmet = check_preconditions(context.variables(""), dag.preconditions)
         if unmet is not None:
             scope.status, scope.error = "cancelled", unmet
         elif "onInit" in dag.handlers:
             _run_init(context, dag.handlers["onInit"])
     except (ExpansionFault, ShellFault) as fault:
-        scope.status, scope.error = "failed", str(fault)
+        scope.status, scope.error = "failed", runtime.secrets.mask(str(fault))
     return context
+
+
+def root_identity(dag: Dag, start: dict[str, Any], name: str) -> RunIdentity:
+    """The identity of a root run: `start` is the execution's input, `name` the execution's name."""
+    attempt = start.get("attempt", {"of": name, "number": 1})
+    return RunIdentity.of_root(attempt["of"], dag.retention_days, attempt["number"])
+
+
+def _note_beginning(context: RunContext, given: Parameters, digest: str, *, bound: bool = False) -> None:
+    """Note with what the run began: for who looks, and for a retry."""
+    if not context.notes_steps:
+        return
+    scope, dag = context.scope, context.dag
+    begun: dict[str, Any] = {
+        "run": scope.run.id,
+        "dag": dag.name,
+        "file": dag.place.file,
+        "definition": digest,
+        "params": given.to_json(),
+        "started": scope.began,
+        "attempt": scope.run.attempt,
+        "steps": {step.name: step.run for step in dag.steps},
+    }
+    if bound:
+        begun["bound"] = {"params": scope.params.to_json(), "env": scope.env}
+    context.runtime.store.put_json(begun_key(scope.run.prefix), begun)
 
 
 def _other_start(context: RunContext, trigger: dict[str, Any]) -> str | None:
@@ -109,14 +147,15 @@ def _bind(context: RunContext, given: Parameters) -> None:
         for place in arguments:
             argument = dag.params[place]
             given_here = argument.name in given.named if argument.name else place < len(given.positional)
-            declared[place] = (argument.name, "" if given_here else variables.expand(argument.template))
+            default = "" if given_here else variables.expand(argument.template)
+            declared[place] = (argument.name, variables.unsecret(default, "a parameter"))
             known = [declared.get(other, (None, "")) for other in range(max(declared) + 1)]
             scope.params = bind(known, given)
 
     early = [place for place, argument in enumerate(dag.params) if argument not in late]
     tell(context.variables(""), early)
     for argument in dag.env:
-        scope.env[argument.name or ""] = context.variables("").expand(argument.template)
+        scope.env[argument.name or ""] = context.variables("").expand_env(argument.template)
     tell(context.variables(""), [place for place, argument in enumerate(dag.params) if argument in late])
 
 
@@ -136,7 +175,7 @@ def _read_dotenv(context: RunContext) -> None:
 def _run_init(context: RunContext, handler: Step) -> None:
     """Run ``handlerOn.init``; where it fails no step starts."""
     outcome = run_step(context, handler)
-    context.scope.record("onInit", outcome, handler.output)
+    context.record("onInit", outcome, handler.output)
     if outcome.status != "success":
         context.scope.status, context.scope.error = "failed", f"handler onInit: {outcome.error}"
 
@@ -193,7 +232,7 @@ def _run_handlers(context: RunContext, status: Status, error: str | None) -> tup
         if handler is None:
             continue
         outcome = run_step(_uncancelled(context), handler, {"DAG_RUN_STATUS": word})
-        context.scope.record(name, outcome, handler.output)
+        context.record(name, outcome, handler.output)
         if outcome.status == "failed" and status in ("success", "partial"):
             status, error = "failed", f"handler {name}: {outcome.error}"
     return status, error
@@ -212,14 +251,15 @@ def _record(context: RunContext, status: Status, error: str | None) -> dict[str,
         store.put_json(result_key(scope.run.prefix), record)
         return {"dag": context.dag.name, "run": scope.run.id, "status": status, "object": result_key(scope.run.prefix)}
     record = _item_record(context, status, error)
+    scope_steps = {name: _told(outcome) for name, outcome in scope.steps.items()}
     if not _will_be_retried(scope.caller, record):
         _tell_item(context.runtime, scope, "item-finished", record)
     if scope.caller.get("batched"):
         return record
+    store.put_json(result_key(scope.run.prefix), record | {"steps": scope_steps})
     failed = status not in ("success", "partial")
     if not failed and size(record) <= scope.caller["fan"]["budget"]:
         return record
-    store.put_json(result_key(scope.run.prefix), record)
     return {"index": record["index"], "spilled": True}
 
 
@@ -241,14 +281,27 @@ def root_record(context: RunContext, status: Status, error: str | None) -> dict[
                 entry["document"] = _shown_document(context.runtime.store, outcome.value)
             elif step.output is not None:
                 entry["output"] = {step.output: context.runtime.store.load(outcome.value)}
-        entry |= {key: value for key, value in (("error", outcome.error), ("log", outcome.log)) if value is not None}
-        if outcome.exit_code:
-            entry["exitCode"] = outcome.exit_code
-        steps[name] = entry
-    record = {"dag": context.dag.name, "run": context.scope.run.id, "status": status}
+        steps[name] = entry | _told(outcome)
+    record: dict[str, Any] = {"dag": context.dag.name, "run": context.scope.run.id, "status": status}
+    record |= {"started": context.scope.began, "seconds": round(time.time() - context.scope.started, 3)}
+    if context.scope.run.attempt > 1:
+        record["attempt"] = context.scope.run.attempt
     if error is not None:
         record["error"] = error
     return record | {"steps": _in_file_order(context.dag, steps)}
+
+
+def _told(outcome: StepOutcome) -> dict[str, Json]:
+    """What a record says of a step."""
+    told: dict[str, Json | None] = {
+        "status": outcome.status,
+        "error": outcome.error,
+        "log": outcome.log,
+        "exitCode": outcome.exit_code or None,
+        "started": outcome.started,
+        "seconds": None if outcome.seconds is None else round(outcome.seconds, 3),
+    }
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _shown_document(store: ObjectStore, value: Stored) -> Json:
@@ -275,13 +328,21 @@ def _item_record(context: RunContext, status: Status, error: str | None) -> dict
     scope, store = context.scope, context.runtime.store
     assert scope.caller is not None
     output = {name: store.load(value) for name in scope.vars if (value := scope.output(name)) is not None}
-    record: dict[str, Any] = {"index": scope.caller["index"], "status": status, "output": output}
+    record: dict[str, Any] = {
+        "index": scope.caller["index"],
+        "status": status,
+        "output": output,
+        "started": round(scope.started, 3),
+        "seconds": round(time.time() - scope.started, 3),
+    }
+    if scope.run.attempt > 1:
+        record["attempt"] = scope.run.attempt
     if status in ("success", "partial"):
         return record
     failed = first_failed(context.dag, scope)
     record["error"] = error or "failed"
     record["exitCode"] = (failed.exit_code if failed else None) or 1
-    record["log"] = (failed.log if failed else None) or str(context.logs.run_log)
+    record["log"] = (failed.log if failed else None) or context.place_of(context.logs.run_log)
     return record
 
 
@@ -291,14 +352,14 @@ def first_failed(dag: Dag, scope: Scope) -> StepOutcome | None:
     return next((outcome for outcome in failures if not outcome.goes_on), failures[0] if failures else None)
 
 
-def _tell_item(runtime: Runtime, scope: Scope, kind: str, record: dict[str, Any] | None = None) -> None:
+def _tell_item(runtime: Runtime, scope: Scope, kind: EventKind, record: dict[str, Any] | None = None) -> None:
     assert scope.caller is not None
     fan = scope.caller["fan"]
     parent = RunIdentity.from_json(fan["run"])
     record = record or {}
     runtime.observer(
         RunEvent(
-            "item-finished" if kind == "item-finished" else "item-started",
+            kind,
             parent.id,
             fan["dag"],
             parent.depth,

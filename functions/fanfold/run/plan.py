@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import time
 from array import array
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from fanfold.dag.expressions import template
@@ -17,13 +17,15 @@ from fanfold.dag.model import Json, Parallel, Step
 from fanfold.dag.params import Parameters
 from fanfold.dag.values import as_text
 from fanfold.run.events import RunEvent
+from fanfold.run.keys import again_key, batches_key, maps_prefix, plan_key
 from fanfold.run.outcome import blocked, gate, judge_failure, skipped
-from fanfold.run.scope import StepOutcome
+from fanfold.run.records import SUCCEEDED, collect
+from fanfold.run.scope import RunIdentity, StepOutcome
 from fanfold.run.shell import ShellFault
 from fanfold.run.sources import items_in_s3
 from fanfold.run.spool import spooled
-from fanfold.run.steps import RunContext, check_preconditions, tell_finished
-from fanfold.run.store import batches_key, maps_prefix, plan_key, size
+from fanfold.run.steps import RunContext, check_preconditions, note_running, tell_finished, tell_started
+from fanfold.run.store import ObjectStore, size
 from fanfold.run.variables import ExpansionFault, Variables, parameters_of_call
 
 ITEMS_BUDGET = 48 * 1024
@@ -51,39 +53,73 @@ def plan_step(context: RunContext, step: Step, *, pointers: bool = False, batch:
         "run": run.to_json(),
         "dag": context.dag.name,
         "step": step.name,
-        "name": hashlib.sha256(f"{run.id}/{step.name}".encode()).hexdigest()[:40],
+        "name": _name(run, step),
         "plan": plan_key(run.prefix, step.name),
         "budget": 0,
         "started": time.time(),
     }
     with _PlanFile() as plan:
-        outcome = _settled(context, step) or _write_entries(context, step, plan)
-        total = 0 if outcome is not None else len(plan)
-        if outcome is not None:
-            if outcome.status == "failed":
-                outcome.log = str(context.logs.run_log)
-            context.scope.record(step.name, outcome, None)
-            tell_finished(context, step, outcome)
-        else:
+        resumes = step.name in context.scope.resumed and _settled(context, step) is None
+        resumed = resumes and plan.load(store, fan["plan"])
+        if resumed:
+            tell_started(context, step, fan["started"])
+            fan["resumed"] = True
+        is_planned = resumed or _plan(context, step, plan)
+        fan["total"] = len(plan) if is_planned else 0
+        left: Sequence[int] = range(fan["total"])
+        if resumed:
+            left = _not_succeeded(store, fan, in_parts=batch is not None)
+            store.put_json(again_key(run.prefix, step.name), left)
+        elif is_planned:
             store.put_file(fan["plan"], plan.file)
-            most = step.parallel.max_concurrent if step.parallel else 1
-            context.event(
-                RunEvent(
-                    "fan-out-started", run.id, context.dag.name, run.depth, step.name, total=total, max_concurrent=most
-                )
-            )
-        fan["total"] = total
+        if is_planned:
+            _tell_fan_out(context, step, len(left), fan)
         if batch is not None:
             fan |= {"bucket": store.bucket, "batches": batches_key(run.prefix, step.name)}
             fan["maps"] = maps_prefix(run.prefix, step.name)
             with spooled() as file:
-                plan.write_batches(file, total, batch_size(total, step.parallel, batch))
-                store.put_file(fan["batches"], file)
+                plan.write_batches(file, left, batch_size(len(left), step.parallel, batch))
+                store.put_for_states(fan["batches"], file)
             return {"fan": fan}
-        if total == 0:
-            return {"items": [], "fan": fan}
-        fan["budget"] = max(RESULTS_BUDGET // total, RESULT_OVERHEAD)
-        return {"items": plan.places() if pointers else plan.parameters or plan.places(), "fan": fan}
+        fan["budget"] = max(RESULTS_BUDGET // max(1, len(left)), RESULT_OVERHEAD)
+        whole = None if pointers or resumed else plan.parameters
+        return {"items": plan.places(left) if whole is None else whole, "fan": fan}
+
+
+def _name(run: RunIdentity, step: Step) -> str:
+    """What the names of the children's executions start with, where a child has a machine of its own."""
+    attempt = f"/{run.attempt}" if run.attempt > 1 else ""
+    return hashlib.sha256(f"{run.id}/{step.name}{attempt}".encode()).hexdigest()[:40]
+
+
+def _plan(context: RunContext, step: Step, plan: _PlanFile) -> bool:
+    """Write what will run into `plan`; where the step must not run or cannot, record why, and return False."""
+    if step.name in context.scope.steps:
+        return False
+    outcome = _settled(context, step) or _write_entries(context, step, plan)
+    if outcome is None:
+        return True
+    if outcome.status == "failed":
+        outcome.log = context.place_of(context.logs.run_log)
+    tell_finished(context, step, outcome)
+    context.record(step.name, outcome, None)
+    plan.clear()
+    return False
+
+
+def _not_succeeded(store: ObjectStore, fan: dict[str, Any], *, in_parts: bool) -> list[int]:
+    """The indexes of the items that no attempt before has ended well."""
+    records = collect(store, fan, None if in_parts else [], fan["total"])
+    return [index for index, record in enumerate(records) if record["status"] not in SUCCEEDED]
+
+
+def _tell_fan_out(context: RunContext, step: Step, total: int, fan: dict[str, Any]) -> None:
+    run, most = context.scope.run, step.parallel.max_concurrent if step.parallel else 1
+    context.event(
+        RunEvent("fan-out-started", run.id, context.dag.name, run.depth, step.name, total=total, max_concurrent=most)
+    )
+    oldest = 1 if fan.get("resumed") else run.attempt
+    note_running(context, step, fan["started"], {"total": fan["total"], "maxConcurrent": most, "oldest": oldest})
 
 
 def batch_size(total: int, parallel: Parallel | None, most: int) -> int:
@@ -127,20 +163,54 @@ class _PlanFile:
         """All items are there."""
         self.file.seek(0)
 
-    def places(self) -> list[dict[str, int]]:
-        """Where each item's line stands."""
-        return [{"at": start, "bytes": end - start} for start, end in pairwise(self._ends)]
+    def clear(self) -> None:
+        """There are none after all."""
+        del self._ends[1:]
 
-    def write_batches(self, file: IO[bytes], total: int, count: int) -> None:
-        """Write what each task runs, as one JSON array; the file is then at its start."""
+    def load(self, store: ObjectStore, key: str) -> bool:
+        """Take the plan of an earlier attempt, if it made one."""
+        try:
+            store.get_file(key, self.file)
+        except KeyError:
+            return False
+        self.file.seek(0)
+        self._ends.extend(itertools.accumulate(map(len, self.file)))
+        return True
+
+    def places(self, indexes: Iterable[int]) -> list[dict[str, int]]:
+        """Where the lines of these items stand."""
+        return [
+            {"at": self._ends[index], "bytes": self._ends[index + 1] - self._ends[index], "first": index}
+            for index in indexes
+        ]
+
+    def write_batches(self, file: IO[bytes], indexes: Sequence[int], count: int) -> None:
+        """Write what each task runs, at most `count` of these items, as one JSON array; the file is then at its start.
+
+        The items of a task follow each other.
+        """
         file.write(b"[")
-        for first in range(0, total, count):
-            last = min(first + count, total)
+        separator = b""
+        for first, last in _stretches(indexes, count):
             start, end = self._ends[first], self._ends[last]
             batch = {"first": first, "count": last - first, "at": start, "bytes": end - start}
-            file.write((b"," if first else b"") + json.dumps(batch).encode())
+            file.write(separator + json.dumps(batch).encode())
+            separator = b","
         file.write(b"]")
         file.seek(0)
+
+
+def _stretches(indexes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Ascending `indexes` as stretches without a gap: the first of each, and the one behind its last."""
+    if not indexes:
+        return
+    first = end = indexes[0]
+    for index in indexes:
+        if index != end or end - first == most:
+            yield first, end
+            first = index
+        end = index + 1
+    yield first, end
 
 
 class _Unmet(Exception):
@@ -163,14 +233,15 @@ def _settled(context: RunContext, step: Step) -> StepOutcome | None:
 
 def _write_entries(context: RunContext, step: Step, plan: _PlanFile) -> StepOutcome | None:
     """Write what will run into `plan`; how the step ended if that is not possible."""
-    run = context.scope.run
-    context.event(RunEvent("step-started", run.id, context.dag.name, run.depth, step.name))
-    context.logs.note(f"step {step.name}: started")
+    started = time.time()
+    tell_started(context, step, started)
     try:
         for parameters, shown in _entries(context, step):
             plan.add(parameters, shown)
     except (BadItems, ExpansionFault, ShellFault) as fault:
-        return judge_failure(step, StepOutcome("failed", exit_code=1, error=str(fault)))
+        error = context.runtime.secrets.mask(str(fault))
+        failed = StepOutcome("failed", exit_code=1, error=error, started=started, seconds=time.time() - started)
+        return judge_failure(step, failed)
     except _Unmet as unmet:
         return skipped(step, str(unmet))
     plan.rewind()
@@ -179,8 +250,7 @@ def _write_entries(context: RunContext, step: Step, plan: _PlanFile) -> StepOutc
 
 def _entries(context: RunContext, step: Step) -> Iterator[tuple[Parameters, Json]]:
     variables = context.variables(step.name)
-    for argument in step.env:
-        variables.set(argument.name or "", variables.expand(argument.template))
+    variables.set_env(step.env)
     unmet = check_preconditions(variables, step.preconditions)
     if unmet is not None:
         raise _Unmet(unmet)
@@ -189,7 +259,10 @@ def _entries(context: RunContext, step: Step) -> Iterator[tuple[Parameters, Json
         yield parameters, parameters.shown()
         return
     items = bounded(_items(context, variables, step.parallel), step.parallel.max_items)
-    yield from distinct(_bound(variables, step, item) for item in items)
+    for parameters, shown in distinct(_bound(variables, step, item) for item in items):
+        for text in (*parameters.positional, *parameters.named.values()):
+            variables.unsecret(text, "an item")
+        yield parameters, shown
 
 
 def _items(context: RunContext, variables: Variables, parallel: Parallel) -> Iterable[Json]:

@@ -18,6 +18,7 @@ from fanfold.dag.model import Dag
 from fanfold.dag.read import read_document
 from fanfold.run.bundle import unpacked
 from fanfold.run.events import Observer, ignore
+from fanfold.run.secrets import Secrets
 from fanfold.run.store import ObjectStore
 
 
@@ -96,6 +97,14 @@ class Runtime:
     """Whether the files of a run must be carried from task to task; on a laptop they are where they are."""
     files_folder: Path | None = None
     """Where a task has the files of its run, if not with its logs."""
+    tell_line: Callable[[dict[str, Any]], None] | None = None
+    """Is told each line that a step writes, with the run, step and item that it belongs to (`fanfold.run.steps`)."""
+    log_place: str | None = None
+    """Where logs can be read once the call is over; None where their files stay."""
+    secrets: Secrets = field(default_factory=Secrets)
+    """What ``${ssm:…}`` and ``${secret:…}`` stand for."""
+    stop_poll_seconds: float | None = None
+    """How often a task looks whether its run is to stop; None where that is told by `cancellation`."""
     bundle: str | None = None
     """The bundle with the files that travel with the DAG; None where they lie in the work folder."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, TypeGuard
 
 from fanfold.dag.params import Parameters
-from fanfold.run.store import ObjectStore, Stored, fit, prefix_of_item, prefix_of_run, size
+from fanfold.run.keys import prefix_of_item, prefix_of_run
+from fanfold.run.store import ObjectStore, Stored, fit, size
 
 SCOPE_BUDGET = 48 * 1024
 """Bytes of a scope in a state. With a plan's and the results' budgets it stays below the 256 KiB of a state."""
@@ -21,6 +22,20 @@ BRANCHES_BUDGET = 96 * 1024
 
 ERROR_LENGTH = 500
 """Characters of an error text in the scope; the log holds all of it."""
+
+Secret = TypedDict("Secret", {"$secret": list[str | dict[str, str | None]]})
+"""A value of ``env`` with secrets in it: texts, and the names of secrets (`fanfold.dag.secret_names`)."""
+
+
+def is_secret(value: Stored | Secret) -> TypeGuard[Secret]:
+    """Whether a value of ``env`` must be read before it is used."""
+    return not is_plain(value)
+
+
+def is_plain(value: Stored | Secret) -> TypeGuard[Stored]:
+    """The opposite of `is_secret`."""
+    return isinstance(value, str) or "$secret" not in value
+
 
 Status = Literal["success", "failed", "skipped", "cancelled", "partial", "not_started"]
 
@@ -35,17 +50,18 @@ class RunIdentity:
     prefix: str
     """Where its objects lie in the run-data bucket."""
     depth: int = 0
+    attempt: int = 1
+    """1, and one more at each retry of the whole run."""
 
     @staticmethod
-    def of_root(root: str, keep_days: int | None = None) -> RunIdentity:
-        """The run of the DAG that was started, named as its execution; its data are kept `keep_days`."""
-        return RunIdentity(root, root, prefix_of_run(root, keep_days))
+    def of_root(root: str, keep_days: int | None = None, attempt: int = 1) -> RunIdentity:
+        """The run of the DAG that was started, named as its first execution; its data are kept `keep_days`."""
+        return RunIdentity(root, root, prefix_of_run(root, keep_days), attempt=attempt)
 
     def child(self, step: str, index: int) -> RunIdentity:
         """The run of one item of the step called `step`."""
-        return RunIdentity(
-            f"{self.id}/{step}/{index}", self.root, prefix_of_item(self.prefix, step, index), self.depth + 1
-        )
+        prefix = prefix_of_item(self.prefix, step, index)
+        return RunIdentity(f"{self.id}/{step}/{index}", self.root, prefix, self.depth + 1, self.attempt)
 
     @property
     def dag_run_id(self) -> str:
@@ -54,12 +70,13 @@ class RunIdentity:
 
     def to_json(self) -> dict[str, Any]:
         """As it travels in a state."""
-        return {"id": self.id, "root": self.root, "prefix": self.prefix, "depth": self.depth}
+        data = {"id": self.id, "root": self.root, "prefix": self.prefix, "depth": self.depth}
+        return data if self.attempt == 1 else data | {"attempt": self.attempt}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> RunIdentity:
         """The inverse of `to_json`."""
-        return RunIdentity(data["id"], data["root"], data["prefix"], data["depth"])
+        return RunIdentity(**data)
 
 
 @dataclass(slots=True)
@@ -76,8 +93,11 @@ class StepOutcome:
     log: str | None = None
     stdout_file: str | None = None
     stderr_file: str | None = None
+    started: float | None = None
+    """When it began, in seconds since the epoch; None when it did not."""
+    seconds: float | None = None
 
-    _KEYS = ("value", "exit_code", "error", "log", "stdout_file", "stderr_file")
+    _KEYS = ("value", "exit_code", "error", "log", "stdout_file", "stderr_file", "started", "seconds")
 
     def to_json(self) -> dict[str, Any]:
         """As it travels in a state: what is not set is left out."""
@@ -101,18 +121,27 @@ class Scope:
 
     run: RunIdentity
     params: Parameters = Parameters()
-    env: dict[str, Stored] = field(default_factory=dict)
+    env: dict[str, Stored | Secret] = field(default_factory=dict)
     vars: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepOutcome] = field(default_factory=dict)
     caller: dict[str, Any] | None = None
     """Of an item's child run: ``{"fan", "index"}``, what it needs to report to its parent."""
     started: float = 0.0
-    """When the run began, in seconds since the epoch."""
+    """When this attempt of the run began, in seconds since the epoch."""
+    first_started: float | None = None
+    """When the first attempt began, where this is another."""
     work: str | None = None
     """Where the files lie that earlier tasks of the run left."""
+    resumed: tuple[str, ...] = ()
+    """The steps with children of which a retry runs only what did not succeed."""
     status: Status | None = None
     """Set when the run ended before its steps did: a precondition of the DAG that was not met, an env that failed."""
     error: str | None = None
+
+    @property
+    def began(self) -> float:
+        """When the run began, in seconds since the epoch."""
+        return self.first_started or self.started
 
     def record(self, step: str, outcome: StepOutcome, output: str | None) -> None:
         """Note how `step` ended; `output` is the variable that it sets, if any."""
@@ -134,9 +163,12 @@ class Scope:
             fixed["caller"] = self.caller
         if self.work is not None:
             fixed["work"] = self.work
+        if self.first_started is not None:
+            fixed |= {"first_started": self.first_started, "resumed": list(self.resumed)}
         if self.status is not None:
             fixed |= {"status": self.status, "error": self.error}
-        values: dict[str, Stored] = {f"e{name}": value for name, value in self.env.items()}
+        fixed["env"] = {name: value for name, value in self.env.items() if is_secret(value)}
+        values: dict[str, Stored] = {f"e{name}": value for name, value in self.env.items() if is_plain(value)}
         values |= {f"n{name}": value for name, value in self.params.named.items()}
         values |= {f"p{index}": value for index, value in enumerate(self.params.positional)}
         steps, values = self._steps_to_json(store, list(self.steps), values, SCOPE_BUDGET - size(fixed))
@@ -145,7 +177,7 @@ class Scope:
                 "positional": [values[f"p{index}"] for index in range(len(self.params.positional))],
                 "named": {name: values[f"n{name}"] for name in self.params.named},
             },
-            "env": {name: values[f"e{name}"] for name in self.env},
+            "env": {name: values.get(f"e{name}", value) for name, value in self.env.items()},
             "steps": steps,
         }
 
@@ -192,6 +224,8 @@ class Scope:
             caller=data.get("caller"),
             started=data.get("started", 0.0),
             work=data.get("work"),
+            first_started=data.get("first_started"),
+            resumed=tuple(data.get("resumed", ())),
             status=data.get("status"),
             error=data.get("error"),
         )

@@ -15,7 +15,7 @@ from fanfold.run.steps import RunContext, run_step, tell_finished
 
 def run_segment(context: RunContext, names: Sequence[str]) -> None:
     """Run the steps called `names` and record each one's outcome in the scope."""
-    waiting = [context.dag.step(name) for name in names]
+    waiting = [context.dag.step(name) for name in names if name not in context.scope.steps]
     if _is_chain(waiting):
         for step in waiting:
             _finish(context, step, _settle(context, step) or run_step(context, step))
@@ -41,10 +41,12 @@ def run_segment(context: RunContext, names: Sequence[str]) -> None:
 def lose_segment(context: RunContext, names: Sequence[str], reason: str) -> None:
     """Record the steps called `names`, whose task ended without an answer, as failed."""
     for name in names:
+        if name in context.scope.steps:
+            continue
         step = context.dag.step(name)
         verdict = gate(step, context.scope.steps)
         if verdict == "run":
-            lost = StepOutcome("failed", exit_code=1, error=reason, log=str(context.logs.run_log))
+            lost = StepOutcome("failed", exit_code=1, error=reason, log=context.place_of(context.logs.run_log))
             outcome = judge_failure(step, lost)
         else:
             outcome = blocked(verdict)
@@ -73,4 +75,4 @@ def _settle(context: RunContext, step: Step) -> StepOutcome | None:
 
 
 def _finish(context: RunContext, step: Step, outcome: StepOutcome) -> None:
-    context.scope.record(step.name, outcome, step.output)
+    context.record(step.name, outcome, step.output)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from fanfold.dag.model import Dag, Precondition, Step
+from fanfold.dag.secret_names import secret_names
 from fanfold.run.events import RunEvent
+from fanfold.run.keys import outcome_key
 from fanfold.run.logs import RunLogs, tail
 from fanfold.run.outcome import judge_failure, meets, runs_again, should_retry, skipped
 from fanfold.run.runtime import Runtime
 from fanfold.run.scope import Scope, StepOutcome
 from fanfold.run.shell import Finished, ShellFault, is_posix_shell, run_process, shell_words
+from fanfold.run.store import size
+from fanfold.run.streams import Streams
 from fanfold.run.variables import ExpansionFault, Variables
+
+NOTED_VALUE = 48 * 1024
+"""Bytes of an output that is noted with its step; a larger one is an object of its own."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +61,78 @@ class RunContext:
         }
         return Variables(self.runtime, self.scope, lambda: self.folder, built_in | (extra or {})).with_ids(self.dag)
 
+    def streams(self, step: Step, extra: dict[str, str] | None) -> Streams:
+        """The stdout and stderr of a step, for which its secrets are read first: they must not come into the logs."""
+        with suppress(ExpansionFault):  # the step will meet it again
+            variables = self.variables(step.name, extra)
+            variables.read_secrets()
+            if any(secret_names(argument.template) for argument in step.env):
+                variables.set_env(step.env)
+        return Streams(self.logs, step.name, self._tell_line(step.name), self.runtime.secrets)
+
+    def _tell_line(self, step: str) -> Callable[[str, str], None] | None:
+        """Tells a line of a stream, with where it belongs."""
+        tell = self.runtime.tell_line
+        if tell is None:
+            return None
+        run, caller = self.scope.run, self.scope.caller
+        place: dict[str, Any] = {"root": run.root, "run": run.id, "dag": self.dag.name, "step": step}
+        place["attempt"] = run.attempt
+        if caller is not None:
+            place |= {"item": caller["index"], "parent_step": caller["fan"]["step"], "tries": caller.get("tries", 0)}
+        return lambda stream, text: tell(place | {"stream": stream, "message": text})
+
+    def place_of(self, log: Path) -> str:
+        """Where a log can be read later: on AWS the files are gone with the task."""
+        return self.runtime.log_place or str(log)
+
     def event(self, event: RunEvent) -> None:
         """Tell the observer."""
         self.runtime.observer(event)
+
+    @property
+    def notes_steps(self) -> bool:
+        """Whether the store is told of each step, for a retry to go on from: not where the whole run is one task."""
+        return self.scope.caller is None or not self.dag.is_leaf
+
+    def record(self, step: str, outcome: StepOutcome, output: str | None) -> None:
+        """Note how the step or handler called `step` ended; `output` is the variable that it sets, if any."""
+        self.scope.record(step, outcome, output)
+        if self.notes_steps:
+            noted, store, prefix = outcome.to_json(), self.runtime.store, self.scope.run.prefix
+            if isinstance(outcome.value, str) and size(outcome.value) > NOTED_VALUE:
+                noted["value"] = store.spill(prefix, outcome.value)
+            store.put_json(outcome_key(prefix, step), noted | {"attempt": self.scope.run.attempt})
 
 
 @contextmanager
 def observed(context: RunContext, step: Step) -> Iterator[list[StepOutcome]]:
     """Tell that `step` starts and, when the body has put its outcome into the list, how it ended."""
-    run, started = context.scope.run, time.monotonic()
-    context.event(RunEvent("step-started", run.id, context.dag.name, run.depth, step.name))
-    context.logs.note(f"step {step.name}: started")
+    started = time.time()
+    tell_started(context, step, started)
     outcomes: list[StepOutcome] = []
     yield outcomes
-    tell_finished(context, step, outcomes[0], time.monotonic() - started)
+    outcomes[0].started, outcomes[0].seconds = started, time.time() - started
+    tell_finished(context, step, outcomes[0])
 
 
-def tell_finished(context: RunContext, step: Step, outcome: StepOutcome, seconds: float | None = None) -> None:
+def tell_started(context: RunContext, step: Step, at: float) -> None:
+    """Tell that `step` starts, at this time (seconds since the epoch)."""
+    run = context.scope.run
+    context.event(RunEvent("step-started", run.id, context.dag.name, run.depth, step.name))
+    context.logs.note(f"step {step.name}: started")
+    note_running(context, step, at)
+
+
+def note_running(context: RunContext, step: Step, started: float, fan_out: Mapping[str, int] | None = None) -> None:
+    """Note that `step` runs; ``{"total", "maxConcurrent"}`` of its items, once they are known."""
+    if context.notes_steps:
+        run = context.scope.run
+        noted = {"status": "running", "started": started, "attempt": run.attempt, **(fan_out or {})}
+        context.runtime.store.put_json(outcome_key(run.prefix, step.name), noted)
+
+
+def tell_finished(context: RunContext, step: Step, outcome: StepOutcome) -> None:
     """Tell how `step` ended, also when it never started."""
     run = context.scope.run
     failed = outcome.status == "failed" or outcome.exit_code not in (None, 0)
@@ -91,70 +152,25 @@ def tell_finished(context: RunContext, step: Step, outcome: StepOutcome, seconds
             exit_code=outcome.exit_code,
             stderr_tail=tail_text,
             log=outcome.log,
-            seconds=seconds,
+            seconds=outcome.seconds,
         )
     )
 
 
 def run_step(context: RunContext, step: Step, extra: dict[str, str] | None = None) -> StepOutcome:
     """Run a shell step whose turn it is; never raises for a fault of the step."""
-    with observed(context, step) as outcomes, Streams(context.logs, step.name) as streams:
+    with observed(context, step) as outcomes, context.streams(step, extra) as streams:
         try:
             outcome = _run_step(context, step, context.variables(step.name, extra), streams)
         except (ExpansionFault, ShellFault) as fault:
             streams.stderr.write(f"{fault}\n".encode("utf-8", "replace"))
-            outcome = judge_failure(step, StepOutcome("failed", error=str(fault), exit_code=1))
+            error = context.runtime.secrets.mask(str(fault))
+            outcome = judge_failure(step, StepOutcome("failed", error=error, exit_code=1))
         outcome.stdout_file, outcome.stderr_file = str(streams.stdout_path), str(streams.stderr_path)
         if outcome.status == "failed":
-            outcome.log = str(streams.stderr_path if streams.wrote_errors() else streams.stdout_path)
+            outcome.log = context.place_of(streams.stderr_path if streams.wrote_errors() else streams.stdout_path)
         outcomes.append(outcome)
     return outcome
-
-
-class Streams:
-    """A step's stdout and stderr: two log files, open as long as the step runs, each try's output behind the last's."""
-
-    def __init__(self, logs: RunLogs, step: str) -> None:
-        self.stdout_path, self.stderr_path = logs.stdout(step), logs.stderr(step)
-        self.stdout: IO[bytes] = open(self.stdout_path, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
-        self.stderr: IO[bytes] = open(self.stderr_path, "a+b", buffering=0)  # noqa: SIM115
-        self._starts = (0, 0)
-
-    def __enter__(self) -> Streams:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.stdout.close()
-        self.stderr.close()
-
-    def start_try(self) -> None:
-        """What is written from now on belongs to the next try."""
-        self._starts = (self.stdout.seek(0, 2), self.stderr.seek(0, 2))
-
-    def written(self) -> int:
-        """Bytes of this try's stdout."""
-        return self.stdout.seek(0, 2) - self._starts[0]
-
-    def wrote_errors(self) -> bool:
-        """Whether stderr is not empty, or stdout is."""
-        return self.stderr.seek(0, 2) > 0 or self.stdout.seek(0, 2) == 0
-
-    def output(self) -> str:
-        """This try's stdout without its trailing newlines."""
-        self.stdout.seek(self._starts[0])
-        return self.stdout.read().decode("utf-8", "replace").rstrip("\n")
-
-    def copy_to(self, stdout: Path | None, stderr: Path | None) -> None:
-        """Copy this try's output to the files that the step asks for; raises ShellFault."""
-        for path, log, start in ((stdout, self.stdout, self._starts[0]), (stderr, self.stderr, self._starts[1])):
-            if path is None:
-                continue
-            try:
-                with path.open("wb") as copy:
-                    log.seek(start)
-                    shutil.copyfileobj(log, copy)
-            except OSError as fault:
-                raise ShellFault(f"{path} cannot be written: {fault.strerror}") from fault
 
 
 def check_preconditions(variables: Variables, preconditions: tuple[Precondition, ...]) -> str | None:
@@ -166,7 +182,8 @@ def check_preconditions(variables: Variables, preconditions: tuple[Precondition,
                 return f"precondition not met: {condition}"
             word = "not expected" if precondition.negate else "expected"
             value = variables.expand(condition)
-            return f"precondition not met: {condition} is {value!r}, {word} {variables.expand(precondition.expected)!r}"
+            told = f"precondition not met: {condition} is {value!r}, {word} {variables.expand(precondition.expected)!r}"
+            return variables.masked(told)
     return None
 
 
@@ -178,8 +195,7 @@ def _holds(variables: Variables, condition: Precondition) -> bool:
 
 
 def _run_step(context: RunContext, step: Step, variables: Variables, streams: Streams) -> StepOutcome:
-    for argument in step.env:
-        variables.set(argument.name or "", variables.expand(argument.template))
+    variables.set_env(step.env)
     folder = context.folder
     if step.dir is not None:
         folder = folder / Path(variables.expand(step.dir)).expanduser()
@@ -215,6 +231,8 @@ def _try(
             return outcome, output
         interval = step.retry.interval(tries) if step.retry else 0
         context.logs.note(f"step {step.name}: {outcome.error}; again in {interval:g} s")
+        run = context.scope.run
+        context.event(RunEvent("step-retried", run.id, context.dag.name, run.depth, step.name, error=outcome.error))
         if context.runtime.cancellation.wait(interval):
             return outcome, output
 
@@ -246,7 +264,7 @@ def _try_once(
             f" takes; DAG {context.dag.name} can say maxOutputSize: {streams.written()}"
         )
         return StepOutcome("failed", exit_code=finished.exit_code or 1, error=error), ""
-    output = streams.output()
+    output = context.runtime.secrets.mask(streams.output())
     if step.output is not None:
         outcome.value = output
     return outcome, output

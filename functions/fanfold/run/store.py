@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, NotRequired, TypedDict
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -60,9 +59,14 @@ class ObjectStore:
         else:
             self._client.upload_fileobj(file, self._bucket, key)
 
+    def put_for_states(self, key: str, file: IO[bytes]) -> None:
+        """Store what `file` holds where a state of Step Functions reads it."""
+        self.put_file(key, file)
+
     def get_file(self, key: str, file: IO[bytes]) -> None:
         """Write what is under `key` to `file`; KeyError when there is none."""
-        shutil.copyfileobj(self.open(key), file, 1024 * 1024)
+        with closing(self.open(key)) as stored:
+            shutil.copyfileobj(stored, file, 1024 * 1024)
 
     def put_once(self, key: str, text: str) -> str:
         """Store `text` under `key` unless something is there already; what is there then."""
@@ -107,13 +111,24 @@ class ObjectStore:
 
     def _read(self, **arguments: Any) -> tuple[bytes, str]:
         got = self._get(**arguments)
-        return got["Body"].read(), got["ETag"]
+        with closing(got["Body"]) as body:
+            return body.read(), got["ETag"]
 
     def _get(self, **arguments: Any) -> Any:
         try:
             return self._client.get_object(Bucket=self._bucket, **arguments)
         except self._client.exceptions.NoSuchKey:
             raise KeyError(arguments["Key"]) from None
+
+    def has(self, key: str) -> bool:
+        """Whether there is something under `key`."""
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=key)
+        except self._client.exceptions.ClientError as fault:
+            if fault.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                return False
+            raise
+        return True
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Every key that starts with `prefix`, in order."""
@@ -136,7 +151,7 @@ class ObjectStore:
         """Store `text` under a name made of its content, so that the same text is stored once."""
         data = text.encode("utf-8", "surrogatepass")
         key = f"{prefix}/values/{hashlib.sha256(data).hexdigest()}"
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+        self.put_bytes(key, data)
         return {"$s3": key, "bytes": len(data)}
 
     def load(self, value: Stored) -> str:
@@ -165,76 +180,3 @@ def fit(store: ObjectStore, prefix: str, values: Mapping[str, Stored], budget: i
 
 
 _MARKER_BYTES = 200
-
-
-KEPT_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 3650)
-"""The days that objects may be kept: the run-data bucket has a lifecycle rule for each (template.yaml)."""
-
-
-def prefix_of_run(root: str, keep_days: int | None = None) -> str:
-    """Where a run's objects lie; its first part says how long they are kept, at least `keep_days`."""
-    if keep_days is None:
-        return f"runs/{root}"
-    kept = next((days for days in KEPT_DAYS if days >= keep_days), KEPT_DAYS[-1])
-    return f"kept-{kept}/{root}"
-
-
-def find_result(store: ObjectStore, root: str) -> dict[str, Any] | None:
-    """The record of the run called `root`, however long it is kept; None when it left none."""
-    for days in (None, *KEPT_DAYS):
-        try:
-            record: dict[str, Any] = store.get_json(result_key(prefix_of_run(root, days)))
-        except KeyError:
-            continue
-        return record
-    return None
-
-
-def prefix_of_step(prefix: str, step: str) -> str:
-    """Where the objects of one step of a run lie."""
-    return f"{prefix}/{quote(step, safe='')}"
-
-
-def prefix_of_item(prefix: str, step: str, index: int) -> str:
-    """Where the objects of one item's child run lie."""
-    return f"{prefix_of_step(prefix, step)}/{index}"
-
-
-def result_key(prefix: str) -> str:
-    """Where the outcome of the run with `prefix` lies."""
-    return f"{prefix}/result.json"
-
-
-def work_key(prefix: str) -> str:
-    """Where the files lie that a run's tasks leave for each other; each time another name, for a task tried again."""
-    return f"{prefix}/work/{uuid.uuid4()}.tar"
-
-
-def start_key(digest: str) -> str:
-    """Where the first run that was started for a time is noted."""
-    return f"starts/{digest}"
-
-
-def batches_key(prefix: str, step: str) -> str:
-    """Where a large fan-out's Map reads what each of its tasks runs: one JSON array."""
-    return f"{prefix_of_step(prefix, step)}/batches.json"
-
-
-def results_prefix(prefix: str, step: str) -> str:
-    """Below which a large fan-out's tasks leave their items' records."""
-    return f"{prefix_of_step(prefix, step)}/results/"
-
-
-def maps_prefix(prefix: str, step: str) -> str:
-    """Below which Step Functions leave what they tell of a large fan-out's tasks."""
-    return f"{prefix_of_step(prefix, step)}/maps"
-
-
-def document_key(prefix: str, step: str) -> str:
-    """Where a document lies that is too large for a state."""
-    return f"{prefix_of_step(prefix, step)}/document.json"
-
-
-def plan_key(prefix: str, step: str) -> str:
-    """Where the plan of a fan-out lies: one line of JSON an item."""
-    return f"{prefix_of_step(prefix, step)}/plan.jsonl"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from fanfold.dag.expressions import GENERATED_PREFIX, rewrite_shell, template
 from fanfold.dag.model import Argument, Dag, Step
 from fanfold.dag.params import Parameters
 from fanfold.dag.references import Reference
+from fanfold.dag.secret_names import SecretName, split_secrets
 from fanfold.dag.values import NotJson, read_path
 from fanfold.run.document import read_stored_path
 from fanfold.run.runtime import Runtime
-from fanfold.run.scope import Scope
+from fanfold.run.scope import Scope, Secret, is_plain, is_secret
+from fanfold.run.secrets import SecretFault
 from fanfold.run.shell import Bindings, default_shell, run_process
 from fanfold.run.store import Spilled, Stored
 
@@ -74,13 +76,26 @@ class Variables:
         if name in self._scope.params.named:
             return self._scope.params.named[name]
         if name in self._scope.env:
-            return self._load(self._scope.env[name])
+            return self._of_env(self._scope.env[name])
         return self._runtime.base_env.get(name)
 
     def _stored(self, name: str) -> Spilled | None:
         """Where the value of an output variable lies that is not in the state."""
         value = None if name in self._extra else self._scope.output(name)
         return value if isinstance(value, dict) else None
+
+    def _of_env(self, value: Stored | Secret) -> str:
+        """A value of ``env``, its secrets read. Raises ExpansionFault."""
+        if is_plain(value):
+            return self._load(value)
+        assert is_secret(value)
+        try:
+            return "".join(
+                part if isinstance(part, str) else self._runtime.secrets.read(SecretName(**part))  # type: ignore[arg-type]
+                for part in value["$secret"]
+            )
+        except SecretFault as fault:
+            raise ExpansionFault(str(fault)) from None
 
     def _load(self, value: Stored) -> str:
         if isinstance(value, str):
@@ -125,7 +140,7 @@ class Variables:
     def all(self, but: Container[str] = ()) -> dict[str, str]:
         """Every variable of the run by name, for the environment of a process, `but` some outputs."""
         scope = self._scope
-        known: dict[str, str] = {name: self._load(value) for name, value in scope.env.items()}
+        known: dict[str, str] = {name: self._of_env(value) for name, value in scope.env.items()}
         known |= scope.params.named
         for name in scope.vars:
             output = scope.output(name)
@@ -149,6 +164,48 @@ class Variables:
     def expand(self, text: str) -> str:
         """A value of the DAG file with its references resolved and its ``$(…)`` run, once for each text."""
         return template(text).expand(self.resolve, self._run_shell)
+
+    def expand_env(self, text: str) -> Stored | Secret:
+        """A value of ``env``: as `expand`, but what is secret in it stays a name."""
+        parts: list[str | dict[str, str | None]] = []
+        for piece in split_secrets(text):
+            parts += [piece.to_json()] if isinstance(piece, SecretName) else self._around_secrets(piece)
+        if any(isinstance(part, dict) for part in parts):
+            return {"$secret": parts}
+        return self.unsecret(self.expand(text), "an env value made by a command")
+
+    def _around_secrets(self, text: str) -> list[str | dict[str, str | None]]:
+        """`text` expanded, but for references to variables that are secret."""
+        parts: list[str | dict[str, str | None]] = []
+        done = 0
+        taken_apart = template(text)
+        for reference in () if taken_apart.needs_shell else taken_apart.references():
+            value = None if reference.name in self._extra else self._scope.env.get(reference.name)
+            if value is not None and is_secret(value) and not reference.path:
+                parts += [self.expand(text[done : reference.offset]), *value["$secret"]]
+                done = reference.offset + len(reference.text)
+        return [*parts, self.expand(text[done:])]
+
+    def set_env(self, arguments: Iterable[Argument]) -> None:
+        """Let a step's own ``env`` be set, one after the other."""
+        for argument in arguments:
+            self.set(argument.name or "", self._of_env(self.expand_env(argument.template)))
+
+    def read_secrets(self) -> None:
+        """Read the secrets of the DAG's ``env``. Raises ExpansionFault."""
+        for value in self._scope.env.values():
+            if is_secret(value):
+                self._of_env(value)
+
+    def masked(self, text: str) -> str:
+        """`text` as it may be shown."""
+        return self._runtime.secrets.mask(text)
+
+    def unsecret(self, text: str, what: str) -> str:
+        """`text`, which goes into a state; ExpansionFault where it holds a secret."""
+        if self._runtime.secrets.holds(text):
+            raise ExpansionFault(f"{what} would carry a secret out of the runner; let the env of its reader name it")
+        return text
 
     def expand_arguments(self, arguments: tuple[Argument, ...]) -> list[tuple[str | None, str]]:
         """``params`` as (name or None, value)."""
@@ -184,7 +241,8 @@ class Variables:
 
 def parameters_of_call(variables: Variables, step: Step) -> Parameters:
     """The parameters that a step's ``params`` give to its child DAG."""
-    given = variables.expand_arguments(step.params)
+    expanded = variables.expand_arguments(step.params)
+    given = [(name, variables.unsecret(value, "a parameter")) for name, value in expanded]
     return Parameters(
         tuple(value for name, value in given if name is None),
         {name: value for name, value in given if name is not None},

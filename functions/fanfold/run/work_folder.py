@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fanfold.run.keys import work_key
 from fanfold.run.steps import RunContext
-from fanfold.run.store import work_key
 
 
 @contextmanager

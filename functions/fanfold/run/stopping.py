@@ -1,0 +1,47 @@
+"""How a task on AWS learns that its run is to stop: by an object that it looks for from time to time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from fanfold.run.keys import stop_key
+from fanfold.run.runtime import Cancellation, Runtime
+from fanfold.run.scope import RunIdentity
+
+_last_looks: dict[str, float] = {}
+"""When this process last looked for each object."""
+
+
+@contextmanager
+def stoppable(runtime: Runtime, run_of: Callable[[], RunIdentity]) -> Iterator[Runtime]:
+    """The runtime of one task of a run, cancelled once the run is to stop (`fanfold stop`)."""
+    seconds = runtime.stop_poll_seconds
+    if seconds is None:
+        yield runtime
+        return
+    cancellation, done = Cancellation(), threading.Event()
+    run = run_of()
+    key = stop_key(run.prefix, run.attempt)
+
+    def look() -> bool:
+        _last_looks[key] = time.monotonic()
+        if runtime.store.has(key) or runtime.cancellation.requested:
+            cancellation.request()
+        return cancellation.requested
+
+    def watch() -> None:
+        while not done.wait(seconds) and not look():
+            pass
+
+    if time.monotonic() - _last_looks.get(key, float("-inf")) > seconds:
+        look()
+    watcher = threading.Thread(target=watch, name="stop", daemon=True)
+    watcher.start()
+    try:
+        yield replace(runtime, cancellation=cancellation)
+    finally:
+        done.set()
