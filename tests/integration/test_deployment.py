@@ -265,7 +265,7 @@ class TestBadInput:
         calls = "".join(f"  - {{name: step-{n}, run: leaf, parallel: [a]}}\n" for n in range(20))
         report = aws.put("big.yaml", f"steps:\n{calls}---\nname: leaf\n{ONE_STEP}")
         (message,) = messages(report)
-        assert message.startswith("the definition of 'big' has 4")
+        assert message.startswith("the definition of 'big' has 5")
         assert aws.machines() == {}
 
     def test_a_container_where_the_stack_has_none_is_a_located_error(self) -> None:

@@ -33,7 +33,7 @@ def _stoppable(task: Task) -> Task:
 
     @wraps(task)
     def with_watch(runtime: Runtime, payload: Payload) -> Payload:
-        with stoppable(runtime, lambda: _run_of(runtime, payload)) as watched:
+        with stoppable(runtime, lambda: _run_of(runtime, payload), is_item="fan" in payload) as watched:
             return task(watched, payload)
 
     return with_watch
@@ -41,7 +41,7 @@ def _stoppable(task: Task) -> Task:
 
 def _run_of(runtime: Runtime, payload: Payload) -> RunIdentity:
     """The run that a task belongs to, or for an item's the run of its step."""
-    given = payload if "fan" in payload else payload.get("scope") or payload["state"]["scope"]
+    given = payload if "fan" in payload else payload["state"]["scope"] if "state" in payload else payload["scope"]
     if "payload" in given:  # of a container that was lost
         given = json.loads(runtime.store.load(given["payload"]))["scope"]
     if "fan" in given:

@@ -17,8 +17,11 @@ _last_looks: dict[str, float] = {}
 
 
 @contextmanager
-def stoppable(runtime: Runtime, run_of: Callable[[], RunIdentity]) -> Iterator[Runtime]:
-    """The runtime of one task of a run, cancelled once the run is to stop (`fanfold stop`)."""
+def stoppable(runtime: Runtime, run_of: Callable[[], RunIdentity], *, is_item: bool) -> Iterator[Runtime]:
+    """The runtime of one task of a run, cancelled once the run is to stop (`fanfold stop`).
+
+    A task looks before it begins; of items, of which there are many, only the first for a while does.
+    """
     seconds = runtime.stop_poll_seconds
     if seconds is None:
         yield runtime
@@ -37,7 +40,7 @@ def stoppable(runtime: Runtime, run_of: Callable[[], RunIdentity]) -> Iterator[R
         while not done.wait(seconds) and not look():
             pass
 
-    if time.monotonic() - _last_looks.get(key, float("-inf")) > seconds:
+    if not is_item or time.monotonic() - _last_looks.get(key, float("-inf")) > seconds:
         look()
     watcher = threading.Thread(target=watch, name="stop", daemon=True)
     watcher.start()
