@@ -12,8 +12,8 @@ from fanfold.run.keys import stop_key
 from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.scope import RunIdentity
 
-_last_looks: dict[str, float] = {}
-"""When this process last looked for each object."""
+_looks: dict[str, float] = {}
+"""Until when this process need not look for an object again; of one that was there it always does."""
 
 
 @contextmanager
@@ -31,8 +31,9 @@ def stoppable(runtime: Runtime, run_of: Callable[[], RunIdentity], *, is_item: b
     key = stop_key(run.prefix, run.attempt)
 
     def look() -> bool:
-        _last_looks[key] = time.monotonic()
-        if runtime.store.has(key) or runtime.cancellation.requested:
+        is_there = runtime.store.has(key)
+        _looks[key] = 0 if is_there else time.monotonic() + seconds
+        if is_there or runtime.cancellation.requested:
             cancellation.request()
         return cancellation.requested
 
@@ -40,7 +41,7 @@ def stoppable(runtime: Runtime, run_of: Callable[[], RunIdentity], *, is_item: b
         while not done.wait(seconds) and not look():
             pass
 
-    if not is_item or time.monotonic() - _last_looks.get(key, float("-inf")) > seconds:
+    if not is_item or time.monotonic() >= _looks.get(key, 0):
         look()
     watcher = threading.Thread(target=watch, name="stop", daemon=True)
     watcher.start()
