@@ -21,6 +21,13 @@ _file = click.argument("file", type=_PATH)
 _arguments = click.argument("arguments", nargs=-1, metavar="[-- NAME=value … | positional …]")
 _home = click.option("--home", type=_PATH, metavar="DIR", help="Where runs leave records and logs; else $FANFOLD_HOME.")
 _stack = click.option("--stack", required=True, metavar="NAME", help="The stack's name in CloudFormation.")
+_secrets = click.option(
+    "--secrets",
+    type=_PATH,
+    envvar="FANFOLD_SECRETS",
+    metavar="FILE",
+    help="YAML with what ${ssm:…} and ${secret:…} stand for here; else $FANFOLD_SECRETS.",
+)
 _endpoint = click.option("--endpoint-url", metavar="URL", help="Where AWS is, such as what `fanfold up` prints.")
 
 
@@ -38,6 +45,7 @@ def app() -> None:
 @click.option(
     "--bucket", "buckets", multiple=True, metavar="NAME=FOLDER", help="Let s3://NAME/ be this folder's files."
 )
+@_secrets
 @click.option("--stack", metavar="NAME", help="Start the deployed DAG called NAME on this stack, rather than a file.")
 @_endpoint
 @click.option("--wait/--no-wait", default=True, show_default=True, help="With --stack: wait for the end of the run.")
@@ -47,6 +55,7 @@ def start(
     as_json: bool,
     home: Path | None,
     buckets: tuple[str, ...],
+    secrets: Path | None,
     stack: str | None,
     endpoint_url: str | None,
     wait: bool,
@@ -61,7 +70,7 @@ def start(
         sys.exit(start_remote(str(file), arguments, stack, endpoint_url, as_json=as_json, wait=wait))
     from fanfold.cli.start import start_file
 
-    sys.exit(start_file(file, arguments, as_json=as_json, home=home, buckets=_folders(buckets)))
+    sys.exit(start_file(file, arguments, as_json=as_json, home=home, buckets=_folders(buckets), secrets=secrets))
 
 
 def _folders(buckets: tuple[str, ...]) -> dict[str, Path]:
@@ -176,16 +185,17 @@ def stop(place: Place, run: str | None, now: bool, timeout: float, as_json: bool
 @app.command()
 @_run
 @click.option("--wait/--no-wait", default=True, show_default=True, help="With --stack: wait for the end of the run.")
+@_secrets
 @_json
 @_place
-def retry(place: Place, run: str | None, wait: bool, as_json: bool) -> None:
+def retry(place: Place, run: str | None, wait: bool, secrets: Path | None, as_json: bool) -> None:
     """Run again what did not succeed of a run; the steps and items that did are taken over.
 
     Exit codes are those of start.
     """
     from fanfold.cli.operate import retry_run
 
-    sys.exit(retry_run(place, run, as_json=as_json, wait=wait))
+    sys.exit(retry_run(place, run, secrets=secrets, as_json=as_json, wait=wait))
 
 
 @app.command()

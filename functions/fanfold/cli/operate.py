@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from rich.console import Console
 
@@ -39,7 +40,7 @@ def _wait_for_end(store: RunStore, run: RunSummary, seconds: float) -> RunSummar
     return now
 
 
-def retry_run(place: Place, wanted: str | None, *, as_json: bool, wait: bool) -> int:
+def retry_run(place: Place, wanted: str | None, *, secrets: Path | None, as_json: bool, wait: bool) -> int:
     """Run again what did not succeed of a run; the exit code as of ``start``."""
     with run_store(place) as store:
         run = store.find(wanted)
@@ -48,7 +49,7 @@ def retry_run(place: Place, wanted: str | None, *, as_json: bool, wait: bool) ->
         if run.status == "success":
             raise RunFault(f"the run {run.run} has succeeded, nothing is left to run again; to run all: fanfold start")
         if place.stack is None:
-            return _retry_here(place, run, as_json=as_json)
+            return _retry_here(place, run, secrets, as_json=as_json)
         from fanfold.cli.start_remote import retry_remote
         from fanfold.history.stack import StackRunStore
 
@@ -57,11 +58,11 @@ def retry_run(place: Place, wanted: str | None, *, as_json: bool, wait: bool) ->
     return 2
 
 
-def _retry_here(place: Place, run: RunSummary, *, as_json: bool) -> int:
+def _retry_here(place: Place, run: RunSummary, secrets: Path | None, *, as_json: bool) -> int:
     end_processes_of(place.folder.resolve() / "runs" / run.run)
 
     def session(observer: Observer) -> Session:
-        return Session.again(run.run, place.folder, observer)
+        return Session.again(run.run, place.folder, observer, secrets)
 
     return run_session(session, as_json=as_json)
 

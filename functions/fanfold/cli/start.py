@@ -29,13 +29,19 @@ SHOWN_FAILURES = 5
 
 
 def start_file(
-    file: Path, arguments: Sequence[str], *, as_json: bool, home: Path | None, buckets: Mapping[str, Path]
+    file: Path,
+    arguments: Sequence[str],
+    *,
+    as_json: bool,
+    home: Path | None,
+    buckets: Mapping[str, Path],
+    secrets: Path | None,
 ) -> int:
     """Run `file` and return the exit code: 0 success, 1 the run failed, 2 the input is wrong."""
 
     def session(observer: Observer) -> Session:
         check_readable(file)
-        return Session(file, home=home, observer=observer, buckets=buckets, arguments=arguments)
+        return Session(file, home=home, observer=observer, buckets=buckets, arguments=arguments, secrets=secrets)
 
     return run_session(session, as_json=as_json)
 

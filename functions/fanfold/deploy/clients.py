@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
 ATTEMPTS = 8
@@ -66,6 +68,18 @@ class Clients:
     def logs(self) -> CloudWatchLogsClient:
         """Amazon CloudWatch Logs."""
         client: CloudWatchLogsClient = self._make("logs")
+        return client
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """AWS Systems Manager."""
+        client: SSMClient = self._make("ssm")
+        return client
+
+    @cached_property
+    def secrets(self) -> SecretsManagerClient:
+        """AWS Secrets Manager."""
+        client: SecretsManagerClient = self._make("secretsmanager")
         return client
 
     @cached_property

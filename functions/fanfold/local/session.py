@@ -36,6 +36,7 @@ from fanfold.history.run_data import RunData
 from fanfold.history.run_store import NoSuchRun, RunFault
 from fanfold.local.constants import ACCOUNT, FUNCTION_ARNS, REGION
 from fanfold.local.folder import fetch_from
+from fanfold.local.secrets_file import put_secrets
 from fanfold.run.events import Observer, RunEvent, ignore
 from fanfold.run.keys import prefix_of_run, result_key, stop_key
 from fanfold.run.runtime import Cancellation, Runtime
@@ -79,11 +80,13 @@ class Session:
         observer: Observer | None = None,
         buckets: Mapping[str, Path] | None = None,
         arguments: Sequence[str] = (),
+        secrets: Path | None = None,
     ) -> None:
         self.file = file.resolve()
         self._sources = self.file.parent
         self._buckets = buckets or {}
         self._arguments = tuple(arguments)
+        self._secrets = secrets
         self._attempt = 1
         self._home = (home or data_folder()).resolve()
         self._observer = observer or ignore
@@ -97,7 +100,7 @@ class Session:
         self.log_folder = self._home / "runs" / self.run_id
 
     @classmethod
-    def again(cls, run: str, home: Path, observer: Observer | None = None) -> Session:
+    def again(cls, run: str, home: Path, observer: Observer | None = None, secrets: Path | None = None) -> Session:
         """Another attempt of a run that ended here, of the DAG as it was and with its parameters.
 
         Raises NoSuchRun or RunFault.
@@ -110,7 +113,7 @@ class Session:
         if not file.parent.is_dir():
             raise RunFault(f"the folder of its DAG is gone: {file.parent}")
         buckets = {name: Path(path) for name, path in note["buckets"].items()}
-        session = cls(file, home=home, observer=observer, buckets=buckets, arguments=note["arguments"])
+        session = cls(file, home=home, observer=observer, buckets=buckets, arguments=note["arguments"], secrets=secrets)
         session._sources = folder / SOURCES
         session._attempt = note["attempt"] + 1
         session.run_id, session.log_folder = run, folder
@@ -141,6 +144,8 @@ class Session:
         }
         self._notify_parser()
         self._fill_buckets()
+        if self._secrets is not None:
+            put_secrets(clients, self._secrets)
         return self
 
     def __exit__(
