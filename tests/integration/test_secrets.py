@@ -88,7 +88,9 @@ def test_a_secret_reaches_the_step_unchanged_and_stands_nowhere_else(place: OnSt
     assert told["steps"][1]["results"][0]["output"] == {"O": "******* <*******>"}
     texts = everything(place, run, "safe")
     texts += place.fanfold("logs", run) + place.fanfold("logs", run, "fan") + json.dumps(told)
-    texts += "".join(path.read_text() for path in (place.folder.parent).rglob("runs/**/*") if path.is_file())
+    files = [path for path in place.folder.parent.glob("up*/**/*") if path.is_file()]
+    assert any(path.suffix == ".out" for path in files)
+    texts += "".join(path.read_text(errors="replace") for path in files)
     for secret in (TOKEN, PASSWORD, *PASSWORD.splitlines(), json.dumps(PASSWORD)[1:-1]):
         assert secret not in texts
     assert "it is *******" in place.fanfold("logs", run, "use")

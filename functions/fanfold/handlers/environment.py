@@ -79,8 +79,8 @@ def _log_place() -> str | None:
 
 
 def log_line(line: dict[str, Any]) -> None:
-    """Write a line of a step's output as a structured one."""
-    logger().info(line["message"], extra={name: value for name, value in line.items() if name != "message"})
+    """Write a line of a step's output as a structured one: not as the message, where JSON would be taken apart."""
+    logger().info("output", extra=line)
 
 
 def log_event(event: RunEvent) -> None:

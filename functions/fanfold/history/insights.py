@@ -83,7 +83,7 @@ class InsightsLogReader(LogReader):
 
 
 def _line(entry: dict[str, Any]) -> LogLine:
-    return LogLine(entry["step"], entry.get("item"), entry["stream"], entry["message"])
+    return LogLine(entry["step"], entry.get("item"), entry["stream"], entry["text"])
 
 
 def _seconds(timestamp: str) -> int:

@@ -80,7 +80,7 @@ class RunContext:
         place["attempt"] = run.attempt
         if caller is not None:
             place |= {"item": caller["index"], "parent_step": caller["fan"]["step"], "tries": caller.get("tries", 0)}
-        return lambda stream, text: tell(place | {"stream": stream, "message": text})
+        return lambda stream, text: tell(place | {"stream": stream, "text": text})
 
     def place_of(self, log: Path) -> str:
         """Where a log can be read later: on AWS the files are gone with the task."""

@@ -88,7 +88,8 @@ class _Forwarder:
 
     def __init__(self, raw: list[IO[bytes]], logs: list[IO[bytes]], tell: TellLine | None, secrets: Secrets) -> None:
         self._raw, self._logs, self._tell, self._secrets = raw, logs, tell, secrets
-        self._read = [0 for _ in raw]
+        self._read = [os.fstat(file.fileno()).st_size for file in raw]
+        """Of each stream how far it was read; what an earlier try of the item wrote has been told."""
         self._begun = [b"" for _ in raw]
         """Of each stream the line that has not ended."""
         self._done = threading.Event()
