@@ -11,8 +11,8 @@ from rich.text import Text
 
 from fanfold.asl.stages import cut
 from fanfold.cli.files import read_or_explain
-from fanfold.cli.mermaid import as_mermaid
-from fanfold.cli.svg import as_svg
+from fanfold.drawing.mermaid import as_mermaid
+from fanfold.drawing.svg import as_svg
 from fanfold.history.run_data import StepState
 from fanfold.local.folder import UnusableFile
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -120,9 +120,14 @@ class LocalRunStore(RunStore):
     def _store(self, run: str) -> FolderStore:
         return FolderStore(None, "", run, self._folder / run)
 
-    def log(self, run: str, step: str | None = None, index: int | None = None) -> LogReader:
+    def log(
+        self, run: str, step: str | None = None, index: int | None = None, above: Sequence[tuple[str, int]] = ()
+    ) -> LogReader:
         self._note(run)
-        return _FileLogReader(self._folder / run, step, index)
+        folder = self._folder / run
+        for caller, place in above:
+            folder = folder / quote(caller, safe="") / str(place)
+        return _FileLogReader(folder, step, index)
 
     def stop(self, run: str, *, now: bool = False) -> None:
         note = self._note(run)

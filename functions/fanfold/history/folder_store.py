@@ -5,11 +5,13 @@ What lies there outlives the process, however that ends. All else is in the embe
 
 from __future__ import annotations
 
+import glob
 import io
 import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -89,11 +91,23 @@ class FolderStore(ObjectStore):
         if path is None:
             yield from super().keys(prefix)
             return
-        above = prefix.rpartition("/")[0]
-        top = self._path(f"{above}/")
-        found = (file for file in (top or path).rglob("*") if file.is_file() and not file.name.startswith("."))
-        keys = (f"{above}/{file.relative_to(top or path).as_posix()}" for file in found)
-        yield from sorted(key for key in keys if key.startswith(prefix))
+        above, _, start = prefix.rpartition("/")
+        top = self._path(f"{above}/") or path
+        keys: list[str] = []
+        for entry in top.glob(f"{glob.escape(start)}*"):
+            below = [entry] if entry.is_file() else (file for file in entry.rglob("*") if file.is_file())
+            keys += [f"{above}/{file.relative_to(top).as_posix()}" for file in below if not file.name.startswith(".")]
+        yield from sorted(keys)
+
+    def keys_in_each(self, prefix: str, name: str) -> Iterator[str]:
+        path = self._path(f"{prefix}/")
+        if path is None:
+            yield from super().keys_in_each(prefix, name)
+            return
+        with suppress(FileNotFoundError), os.scandir(path) as entries:
+            for entry in entries:
+                if os.path.exists(os.path.join(entry.path, name)):
+                    yield f"{prefix}/{entry.name}/{name}"
 
     def remove(self, key: str) -> None:
         path = self._path(key)

@@ -53,13 +53,12 @@ class InsightsLogReader(LogReader):
         return lines
 
     def _query(self) -> list[dict[str, str]]:
-        fields = {"root": self._run, "stream": None}
-        if self._step is not None:
-            fields |= {"parent_step" if self._index is not None else "step": self._step}
-        conditions = [f"ispresent({name})" if value is None else f"{name} = {json.dumps(value)}"
-                      for name, value in fields.items()]  # fmt: skip
+        run = self._run if self._index is None else f"{self._run}/{self._step}/{self._index}"
+        conditions = [f"run = {json.dumps(run)}", "ispresent(stream)"]
         if self._index is not None:
-            conditions.append(f"item = {self._index}")
+            conditions[0] = f"({conditions[0]} or run like {json.dumps(run + '/')})"
+        elif self._step is not None:
+            conditions.append(f"step = {json.dumps(self._step)}")
         query = self._client.start_query(
             logGroupNames=list(self._groups),
             startTime=self._from,
@@ -75,11 +74,12 @@ class InsightsLogReader(LogReader):
         return [{field["field"]: field["value"] for field in result} for result in answer["results"]]
 
     def _is_asked_for(self, entry: dict[str, Any]) -> bool:
-        if entry.get("root") != self._run or "stream" not in entry:
+        run = str(entry.get("run"))
+        if "stream" not in entry:
             return False
         if self._index is not None:
-            return entry.get("item") == self._index and entry.get("parent_step") == self._step
-        return "item" not in entry and self._step in (None, entry["step"])
+            return f"{run}/".startswith(f"{self._run}/{self._step}/{self._index}/")
+        return run == self._run and self._step in (None, entry["step"])
 
 
 def _line(entry: dict[str, Any]) -> LogLine:

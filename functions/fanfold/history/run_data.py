@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from fanfold.dag.model import Json
-from fanfold.run.document import read_stored_path
+from fanfold.dag.values import as_text
+from fanfold.history.item_records import ItemRecords, read_plan_line, slim, whole
+from fanfold.run.document import read_entries, read_stored_path
 from fanfold.run.keys import (
     KEPT_DAYS,
     begun_key,
@@ -17,15 +20,17 @@ from fanfold.run.keys import (
     plan_key,
     prefix_of_item,
     prefix_of_run,
-    prefix_of_step,
     result_key,
 )
 from fanfold.run.lifecycle import parse_plan_line
-from fanfold.run.records import read_ahead, read_part
-from fanfold.run.store import ObjectStore
+from fanfold.run.records import read_ahead
+from fanfold.run.store import ObjectStore, Stored
 
 ITEM_STATUSES = ("failed", "cancelled", "running", "waiting", "partial", "skipped", "success")
 """In the order in which items are shown."""
+
+LABEL_LENGTH = 120
+"""Characters of what an item is called."""
 
 _WORD_OF_SUMMARY = {"success": "succeeded"}
 
@@ -46,6 +51,8 @@ class ItemState:
     seconds: float | None = None
     steps: Mapping[str, Any] = field(default_factory=dict)
     """By name, how the child's steps ended; of a large fan-out they are not kept."""
+    attempt: int = 1
+    """Of the run, which it ended in."""
 
     def to_json(self) -> dict[str, Json]:
         """As ``--json`` shows it."""
@@ -79,6 +86,8 @@ class StepState:
     total: int | None = None
     """Of a step with a child: how many items there are, once that is known."""
     max_concurrent: int = 1
+    oldest: int = 1
+    """The first attempt of the run whose items count."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Of these items: how many have which status."""
 
@@ -103,13 +112,15 @@ def _given(**fields: Any) -> dict[str, Json]:
 
 
 class RunData:
-    """What lies under the prefix of one run, a root's or a child's. Keeps what it has read of items that ended well."""
+    """What lies under the prefix of one run, a root's or a child's. Keeps what it has read and cannot change."""
 
     def __init__(self, store: ObjectStore, prefix: str) -> None:
         self._store = store
         self.prefix = prefix
-        self._ended: dict[str, dict[str, Any]] = {}
+        self._records = ItemRecords(store, prefix, whole)
+        self._marks = ItemRecords(store, prefix, slim)
         self._plans: dict[str, list[Json]] = {}
+        self._labels: dict[str, list[str]] = {}
 
     @staticmethod
     def find(store: ObjectStore, root: str, likely: int | None = None) -> RunData | None:
@@ -167,6 +178,7 @@ class RunData:
             noted.get("log"),
             total,
             noted.get("maxConcurrent", 1),
+            noted.get("oldest", 1),
             counts,
         )
 
@@ -186,7 +198,7 @@ class RunData:
             return None, {}
         counts = Counter(
             record["status"]
-            for index, record in self._records(step).items()
+            for index, record in self._marks.of_step(step).items()
             if index < noted["total"] and record.get("attempt", 1) >= noted["oldest"]
         )
         left = noted["total"] - counts.total()
@@ -195,28 +207,47 @@ class RunData:
 
     def items(self, step: StepState) -> Iterator[ItemState]:
         """Every item of a fan-out, in order. While it goes on, the first that have not ended count as running."""
-        records = self._records(step.name)
-        is_over = step.status not in ("running", "waiting")
-        may_run = step.max_concurrent
-        for index, parameters in enumerate(self._plan(step.name)):
-            record = records.get(index)
-            if record is None and is_over:
-                record = {"status": "failed", "error": "the item left no result"}
-            elif record is None:
-                record = {"status": "running" if may_run > 0 else "waiting"}
-                may_run -= 1
-            yield ItemState(
-                index,
-                parameters,
-                record["status"],
-                record.get("output", {}),
-                record.get("error"),
-                record.get("exitCode"),
-                record.get("log"),
-                record.get("started"),
-                record.get("seconds"),
-                record.get("steps", {}),
-            )
+        plan = self._plan(step.name)
+        for index, record in enumerate(_filled(step, self._records.of_step(step.name), len(plan))):
+            yield _item(index, plan[index], record)
+
+    def marks(self, step: StepState) -> list[dict[str, Any]]:
+        """Of every item of a fan-out, in order, what is small: ``status``, ``started``, ``seconds``, ``error``."""
+        return list(_filled(step, self._marks.of_step(step.name), step.total or 0))
+
+    def item(self, step: StepState, index: int) -> ItemState | None:
+        """One item of a fan-out; None where it has no such item."""
+        line = read_plan_line(self._store, plan_key(self.prefix, step.name), index)
+        if line is None:
+            return None
+        record = self._records.of_item(step.name, index)
+        return _item(index, line["shown"], record or self.marks(step)[index])
+
+    def labels(self, step: str) -> list[str]:
+        """What the items of a fan-out are called: the beginnings of their parameters, each in one line."""
+        if step not in self._labels:
+            try:
+                with self._store.open(plan_key(self.prefix, step)) as plan:
+                    shown = (json.loads(line)["shown"] for line in plan)
+                    labels = [" ".join(as_text(value)[: 2 * LABEL_LENGTH].split())[:LABEL_LENGTH] for value in shown]
+            except KeyError:
+                return []
+            self._labels[step] = labels
+        return self._labels[step]
+
+    def value(self, step: str) -> Stored | None:
+        """The output of a step that has ended: its text, or where it lies; of one with children the document."""
+        return (self._json(outcome_key(self.prefix, step)) or {}).get("value")
+
+    def open(self, value: Stored) -> IO[bytes]:
+        """Such a value as a stream."""
+        if isinstance(value, str):
+            return io.BytesIO(value.encode("utf-8", "surrogatepass"))
+        return self._store.open(value["$s3"])
+
+    def results(self, value: Stored, first: int, count: int) -> list[Json]:
+        """At most `count` entries of ``results`` of a document, from one on."""
+        return read_entries(self._store, value, first, count)
 
     def _plan(self, step: str) -> list[Json]:
         """How the items are shown."""
@@ -232,25 +263,33 @@ class RunData:
         """The run of one item."""
         return RunData(self._store, prefix_of_item(self.prefix, step, index))
 
-    def _records(self, step: str) -> dict[int, dict[str, Any]]:
-        """By index, the items that have ended."""
-        below = f"{prefix_of_step(self.prefix, step)}/"
-        keys = list(self._store.keys(below))
-        found: dict[int, dict[str, Any]] = {}
-        parts = sorted((key for key in keys if key.endswith(".jsonl") and "/results" in key), key=_attempt_of_part)
-        for _, records in read_ahead(lambda key: read_part(self._store, key), parts):
-            found |= {record["index"]: record for record in records}
-        own = [key for key in keys if key.removeprefix(below).count("/") == 1 and key.endswith("/result.json")]
-        new = [key for key in own if key not in self._ended]
-        for key, record in zip(new, read_ahead(self._json, new), strict=True):
-            if record is not None and record["status"] in ("success", "partial"):
-                self._ended[key] = record
-            if record is not None:
-                found[record["index"]] = record
-        return found | {self._ended[key]["index"]: self._ended[key] for key in own if key in self._ended}
+
+def _filled(step: StepState, records: Mapping[int, dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """The record of every item; one that has none waits, runs or is lost."""
+    is_over = step.status not in ("running", "waiting")
+    may_run = step.max_concurrent
+    for index in range(total):
+        record = records.get(index)
+        if record is not None and (is_over or record.get("attempt", 1) >= step.oldest):
+            yield record
+        elif is_over:
+            yield {"status": "failed", "error": "the item left no result"}
+        else:
+            yield {"status": "running" if may_run > 0 else "waiting"}
+            may_run -= 1
 
 
-def _attempt_of_part(key: str) -> tuple[int, str]:
-    """Later attempts' records go over earlier ones'."""
-    folder = key.split("/")[-2]
-    return int(folder.partition("-")[2] or 1), key
+def _item(index: int, parameters: Json, record: Mapping[str, Any]) -> ItemState:
+    return ItemState(
+        index,
+        parameters,
+        record["status"],
+        record.get("output", {}),
+        record.get("error"),
+        record.get("exitCode"),
+        record.get("log"),
+        record.get("started"),
+        record.get("seconds"),
+        record.get("steps", {}),
+        record.get("attempt", 1),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +86,13 @@ class RunStore(ABC):
         """What the run with this id has left. Raises NoSuchRun."""
 
     @abstractmethod
-    def log(self, run: str, step: str | None = None, index: int | None = None) -> LogReader:
-        """What the steps of a run write: all its own steps, one of them, or one item of a step with children."""
+    def log(
+        self, run: str, step: str | None = None, index: int | None = None, above: Sequence[tuple[str, int]] = ()
+    ) -> LogReader:
+        """What the steps of a run write: all its own steps, one of them, or one item of a step with children.
+
+        `above` names, as steps and indexes, the items within which that run is a child's.
+        """
 
     @abstractmethod
     def stop(self, run: str, *, now: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fanfold.deploy.executions import execution_name, run_of_execution
@@ -106,9 +106,12 @@ class StackRunStore(RunStore):
         except (self._states.exceptions.ExecutionDoesNotExist, self._states.exceptions.InvalidArn):
             return None
 
-    def log(self, run: str, step: str | None = None, index: int | None = None) -> LogReader:
+    def log(
+        self, run: str, step: str | None = None, index: int | None = None, above: Sequence[tuple[str, int]] = ()
+    ) -> LogReader:
         started = self.summary(run).started
-        return InsightsLogReader(self.stack.clients.logs, self.stack.log_groups, run, step, index, started)
+        child = "/".join([run, *(f"{caller}/{place}" for caller, place in above)])
+        return InsightsLogReader(self.stack.clients.logs, self.stack.log_groups, child, step, index, started)
 
     def stop(self, run: str, *, now: bool = False) -> None:
         _, attempt, execution = self._latest(run)

@@ -148,3 +148,18 @@ def read_stored_path(store: ObjectStore, value: Spilled, path: Path) -> str | No
     start, after = struct.unpack("<2Q", store.get_bytes_range(_offsets_key(value["$s3"]), first * 8, 16))
     entry = store.get_range(value["$s3"], start, after - start - len(_SEPARATOR))
     return read_path(entry, below[1:]) if below[1:] else as_text(parse_json(entry))
+
+
+def read_entries(store: ObjectStore, value: Stored, first: int, count: int) -> list[Json]:
+    """At most `count` entries of ``results`` of a document, from one on; of a large one only they are read."""
+    if isinstance(value, str) or "outline" not in value:
+        entries: list[Json] = json.loads(store.load(value))["results"]
+        return entries[first : first + count]
+    count = min(count, value["outline"]["results"][2] - first)
+    if count <= 0:
+        return []
+    offsets = store.get_bytes_range(_offsets_key(value["$s3"]), first * 8, (count + 1) * 8)
+    start, *_, after = struct.unpack(f"<{count + 1}Q", offsets)
+    text = store.get_range(value["$s3"], start, after - start - len(_SEPARATOR))
+    found: list[Json] = json.loads(f"[{text}]")
+    return found

@@ -135,6 +135,11 @@ class ObjectStore:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         return (item["Key"] for page in pages for item in page.get("Contents", []))
 
+    def keys_in_each(self, prefix: str, name: str) -> Iterator[str]:
+        """Every key ``prefix/…/name`` with one part between them."""
+        return (key for key in self.keys(f"{prefix}/") if key.count("/") == prefix.count("/") + 2
+                and key.endswith(f"/{name}"))  # fmt: skip
+
     def remove(self, key: str) -> None:
         """Delete what is under `key`, if anything is."""
         self._client.delete_object(Bucket=self._bucket, Key=key)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 from fanfold.asl.stages import FanOut, Segment, Stage
-from fanfold.cli.drawing import COLOURS, Record, detail_of, status_of
 from fanfold.dag.model import Dag, Step
+from fanfold.drawing.labels import COLOURS, Record, detail_of, status_of
 
 BOX_HEIGHT = 44
 GAP = 28
@@ -21,12 +21,18 @@ _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328; text-anchor: middle }
   .detail { font-size: 11px; fill: #59636e }
   .box { fill: #ffffff; stroke: #59636e; stroke-width: 1.3 }
+  COLOURS
   .frame { fill: #f6f8fa; stroke: #d0d7de; stroke-dasharray: 4 3 }
   .edge { fill: none; stroke: #8c959f; stroke-width: 1.3; marker-end: url(#arrow) }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .detail { fill: #9198a1 } .box { fill: #161b22 } .frame { fill: #0d1117; stroke: #3d444d }
   }
-"""
+""".replace(
+    "COLOURS",
+    "\n  ".join(
+        f"[data-status={status}] .box {{ stroke: {colour}; stroke-width: 2.6 }}" for status, colour in COLOURS.items()
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +64,19 @@ class _Block:
         self.width, self.height = max(self.width, x + other.width), max(self.height, y + other.height)
 
 
-def as_svg(dag: Dag, stages: Sequence[Stage], record: Record | None = None) -> str:
-    """The picture of `dag` with its stages; coloured where a run's record is given."""
+def as_svg(
+    dag: Dag, stages: Sequence[Stage], record: Record | None = None, link: Callable[[Step], str] | None = None
+) -> str:
+    """The picture of `dag` with its stages; coloured where a run's record is given.
+
+    With `link`, which tells a step's address, it is a part of a page, whose style sheet colours it.
+    """
     block = _column([_stage(stage, record) for stage in stages if not isinstance(stage, Segment) or stage.steps])
     width, height = block.width + 2 * PADDING, block.height + 2 * PADDING
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}" role="img" aria-label="{escape(f"DAG {dag.name}")}">',
-        f"<style>{_STYLE}</style>",
+        f"<style>{_STYLE}</style>" if link is None else "",
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 8 4 0 8z" fill="#8c959f"/></marker></defs>',
         f'<g transform="translate({PADDING} {PADDING})">',
@@ -74,7 +85,7 @@ def as_svg(dag: Dag, stages: Sequence[Stage], record: Record | None = None) -> s
             for x, y, w, h in block.frames
         ),
         *_edges(dag, block.boxes),
-        *(_box(placed, record) for placed in block.boxes),
+        *(_box(placed, record, link) for placed in block.boxes),
         "</g></svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -155,17 +166,18 @@ def _edges(dag: Dag, boxes: Sequence[_Placed]) -> list[str]:
     return edges
 
 
-def _box(placed: _Placed, record: Record | None) -> str:
+def _box(placed: _Placed, record: Record | None, link: Callable[[Step], str] | None) -> str:
     step, status = placed.step, status_of(placed.step, record)
-    colour = f' style="stroke:{COLOURS[status]};stroke-width:2.6"' if status else ""
     sheets = (6, 3, 0) if step.parallel is not None else (0,)
     rectangles = "".join(
         f'<rect class="box" x="{placed.x + by:.1f}" y="{placed.y - by:.1f}" width="{placed.width:.1f}" '
-        f'height="{BOX_HEIGHT}" rx="6"{colour}/>'
+        f'height="{BOX_HEIGHT}" rx="6"/>'
         for by in sheets
     )
     middle, detail = placed.x + placed.width / 2, detail_of(step, record)
     title = f"<title>{escape(step.name)}{f': {status}' if status else ''}</title>"
     name = f'<text x="{middle:.1f}" y="{placed.y + (19 if detail else 27):.1f}">{escape(step.name)}</text>'
     second = f'<text class="detail" x="{middle:.1f}" y="{placed.y + 35:.1f}">{escape(detail)}</text>' if detail else ""
-    return f"<g>{title}{rectangles}{name}{second}</g>"
+    status_mark = f' data-status="{status}"' if status else ""
+    drawn = f'<g data-step="{escape(step.name)}"{status_mark}>{title}{rectangles}{name}{second}</g>'
+    return drawn if link is None else f'<a href="{escape(link(step))}">{drawn}</a>'

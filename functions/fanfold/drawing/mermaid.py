@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fanfold.asl.stages import Stage, segments_of
-from fanfold.cli.drawing import COLOURS, Record, detail_of, status_of
 from fanfold.dag.model import Dag, Step
+from fanfold.drawing.labels import COLOURS, Record, detail_of, status_of
 
 
 def as_mermaid(dag: Dag, stages: Sequence[Stage], record: Record | None = None) -> str:

@@ -1,0 +1,1 @@
+"""A DAG as a picture: Mermaid text and SVG."""
