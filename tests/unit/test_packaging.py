@@ -17,7 +17,9 @@ ALLOWED = {
     "handlers": {"handlers", "deploy", "run", "asl", "dag"},
     "history": {"history", "deploy", "run", "dag"},
     "local": {"local", "history", "handlers", "deploy", "run", "asl", "dag"},
-    "cli": {"cli", "local", "history", "handlers", "deploy", "run", "asl", "dag"},
+    "drawing": {"drawing", "asl", "dag"},
+    "web": {"web", "local", "history", "drawing", "deploy", "run", "asl", "dag"},
+    "cli": {"cli", "web", "local", "history", "handlers", "drawing", "deploy", "run", "asl", "dag"},
 }
 
 

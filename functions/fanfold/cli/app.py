@@ -46,6 +46,7 @@ def app() -> None:
     "--bucket", "buckets", multiple=True, metavar="NAME=FOLDER", help="Let s3://NAME/ be this folder's files."
 )
 @_secrets
+@click.option("--run-id", metavar="ID", help="What the run is called: a name that no other has; else a random one.")
 @click.option("--stack", metavar="NAME", help="Start the deployed DAG called NAME on this stack, rather than a file.")
 @_endpoint
 @click.option("--wait/--no-wait", default=True, show_default=True, help="With --stack: wait for the end of the run.")
@@ -56,6 +57,7 @@ def start(
     home: Path | None,
     buckets: tuple[str, ...],
     secrets: Path | None,
+    run_id: str | None,
     stack: str | None,
     endpoint_url: str | None,
     wait: bool,
@@ -64,13 +66,16 @@ def start(
 
     What stands behind -- are the run's parameters. Exit code 0 is success, 1 a failed run, 2 wrong input.
     """
+    if run_id is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run_id):
+        raise click.BadParameter("1 to 64 letters, digits, - and _", param_hint="--run-id")
     if stack is not None:
         from fanfold.cli.start_remote import start_remote
 
-        sys.exit(start_remote(str(file), arguments, stack, endpoint_url, as_json=as_json, wait=wait))
+        sys.exit(start_remote(str(file), arguments, stack, endpoint_url, run_id, as_json=as_json, wait=wait))
     from fanfold.cli.start import start_file
 
-    sys.exit(start_file(file, arguments, as_json=as_json, home=home, buckets=_folders(buckets), secrets=secrets))
+    folders = _folders(buckets)
+    sys.exit(start_file(file, arguments, as_json=as_json, home=home, buckets=folders, secrets=secrets, run_id=run_id))
 
 
 def _folders(buckets: tuple[str, ...]) -> dict[str, Path]:
@@ -261,6 +266,23 @@ def up(stack: str, port: int, home: Path | None) -> None:
     from fanfold.cli.up import run_stack
 
     sys.exit(run_stack(stack, port, home))
+
+
+@app.command()
+@click.argument("folder", type=_PATH, default=Path(), metavar="[FOLDER]")
+@click.option("--port", default=8080, show_default=True, help="Where to listen; 0 for any.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen: by default on this machine only."
+)
+@_place
+def ui(place: Place, folder: Path, host: str, port: int) -> None:
+    """Serve the page for the DAG files below FOLDER and the runs of this machine, or for a stack.
+
+    Needs the extra 'ui': pip install 'fanfold[ui]'. The address that it prints holds a key.
+    """
+    from fanfold.cli.ui import serve_page
+
+    sys.exit(serve_page(place, folder, host, port))
 
 
 @app.command()

@@ -20,6 +20,7 @@ from fanfold.cli.progress import Failure, Progress
 from fanfold.cli.store import write_json
 from fanfold.cli.view import glyph, make_view
 from fanfold.dag.diagnostics import DagFileError
+from fanfold.history.run_store import RunFault
 from fanfold.local.folder import UnusableFile
 from fanfold.local.session import RunRecord, Session
 from fanfold.run.events import Observer
@@ -36,12 +37,15 @@ def start_file(
     home: Path | None,
     buckets: Mapping[str, Path],
     secrets: Path | None,
+    run_id: str | None = None,
 ) -> int:
     """Run `file` and return the exit code: 0 success, 1 the run failed, 2 the input is wrong."""
 
     def session(observer: Observer) -> Session:
         check_readable(file)
-        return Session(file, home=home, observer=observer, buckets=buckets, arguments=arguments, secrets=secrets)
+        return Session(
+            file, home=home, observer=observer, buckets=buckets, arguments=arguments, secrets=secrets, run_id=run_id
+        )
 
     return run_session(session, as_json=as_json)
 
@@ -58,7 +62,7 @@ def run_session(make: Callable[[Observer], Session], *, as_json: bool) -> int:
             with _stop_on_signal(session, errors), view:
                 record = _run(session)
             log_folder = session.log_folder
-    except UnusableFile as fault:
+    except (UnusableFile, RunFault) as fault:
         errors.print(Text(str(fault), "red"), soft_wrap=True)
         return 2
     except DagFileError as fault:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -13,7 +11,6 @@ from fanfold.cli.start import show_end
 from fanfold.cli.store import write_json
 from fanfold.dag.params import from_arguments
 from fanfold.deploy.executions import poll_execution
-from fanfold.deploy.machines import ALIAS
 from fanfold.deploy.stack import Stack
 from fanfold.history.run_data import RunData
 from fanfold.history.run_store import RunSummary
@@ -25,17 +22,19 @@ _POLL_SECONDS = 1.0
 
 
 def start_remote(
-    dag: str, arguments: Sequence[str], stack_name: str, endpoint_url: str | None, *, as_json: bool, wait: bool
+    dag: str,
+    arguments: Sequence[str],
+    stack_name: str,
+    endpoint_url: str | None,
+    run_id: str | None,
+    *,
+    as_json: bool,
+    wait: bool,
 ) -> int:
     """Start the DAG called `dag`; the exit code as for a run on this machine, 0 at once unless `wait`."""
     with connected(stack_name, endpoint_url) as stack:
-        run = str(uuid.uuid4())
-        started = stack.clients.states.start_execution(
-            stateMachineArn=f"{stack.machine_of(dag)}:{ALIAS}",
-            name=run,
-            input=json.dumps({"params": from_arguments(arguments).to_json()}),
-        )
-        return _follow(stack, dag, run, started["executionArn"], as_json=as_json, wait=wait)
+        run, execution = stack.start(dag, from_arguments(arguments), run_id)
+        return _follow(stack, dag, run, execution, as_json=as_json, wait=wait)
     return 2
 
 

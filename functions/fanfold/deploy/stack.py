@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fanfold.asl.names import machine_name
+from fanfold.dag.params import Parameters
 from fanfold.dag.read import without_suffix
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.machines import ALIAS
@@ -37,6 +40,10 @@ class Stack:
     parser_function: str
     log_groups: tuple[str, ...] = ()
     """Where the runner's function and containers write what steps write."""
+    zone: str = "UTC"
+    """Of schedules that name none."""
+    runner_variables: frozenset[str] = frozenset()
+    """Names that the environment of steps has besides."""
 
     @staticmethod
     def find(name: str, clients: Clients) -> Stack:
@@ -54,7 +61,9 @@ class Stack:
         except KeyError:
             raise NoSuchThing(f"the stack {name!r} is none of Fanfold's, or is not complete") from None
         logs = tuple(group for group in outputs.get("RunnerLogs", "").split(",") if group)
-        return Stack(name, clients, dags, runs, machines, parser, logs)
+        given = {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in described.get("Parameters", [])}
+        zone, variables = given.get("ScheduleZone") or "UTC", frozenset(given.get("RunnerVariables", "").split())
+        return Stack(name, clients, dags, runs, machines, parser, logs, zone, variables)
 
     @property
     def run_data(self) -> ObjectStore:
@@ -75,6 +84,20 @@ class Stack:
             if records.read(file).machines:
                 return self.machine_arns + machine_name(without_suffix(file))
         raise NoSuchThing(f"the stack {self.name!r} has no DAG {dag!r}; upload its file with: fanfold push")
+
+    def start(self, dag: str, params: Parameters, run: str | None = None) -> tuple[str, str]:
+        """Start a run of the DAG called `dag`; its id and its execution's ARN. Raises NoSuchThing.
+
+        With the id `run` of a run that was started with the same parameters, nothing is started again.
+        """
+        run = run or str(uuid.uuid4())
+        arn = f"{self.machine_of(dag)}:{ALIAS}"
+        given = json.dumps({"params": params.to_json()})
+        try:
+            started = self.clients.states.start_execution(stateMachineArn=arn, name=run, input=given)
+        except self.clients.states.exceptions.ExecutionAlreadyExists:
+            raise NoSuchThing(f"there is a run {run!r} already") from None
+        return run, started["executionArn"]
 
     def roll_back(self, dag: str, to: int | None = None) -> tuple[int, int]:
         """Let the alias ``live`` stand for the version before it, or for version `to`; (from, to).

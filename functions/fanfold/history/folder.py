@@ -11,12 +11,15 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from fanfold.dag.diagnostics import DagFileError
+from fanfold.dag.model import Dag
+from fanfold.dag.read import read_dag_file
 from fanfold.history.folder_store import FolderStore
 from fanfold.history.run_data import RunData
 from fanfold.history.run_store import LogLine, LogReader, NoSuchRun, RunFault, RunStore, RunSummary
@@ -128,6 +131,18 @@ class LocalRunStore(RunStore):
         for caller, place in above:
             folder = folder / quote(caller, safe="") / str(place)
         return _FileLogReader(folder, step, index)
+
+    def dag(self, run: str, begun: Mapping[str, Any]) -> Dag | None:
+        sources = self._folder / run / SOURCES
+
+        def fetch(path: str) -> bytes | None:
+            return (sources / path).read_bytes() if (sources / path).is_file() else None
+
+        try:
+            dags = read_dag_file(Path(self._note(run)["file"]).name, fetch, os.environ).dags.values()
+        except (DagFileError, OSError):
+            return None
+        return next((dag for dag in dags if (dag.name, dag.place.file) == (begun["dag"], begun["file"])), None)
 
     def stop(self, run: str, *, now: bool = False) -> None:
         note = self._note(run)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fanfold.dag.model import Json
+from fanfold.dag.model import Dag, Json
 from fanfold.history.run_data import RunData
 
 SHORTEST_PREFIX = 4
@@ -92,6 +92,13 @@ class RunStore(ABC):
         """What the steps of a run write: all its own steps, one of them, or one item of a step with children.
 
         `above` names, as steps and indexes, the items within which that run is a child's.
+        """
+
+    @abstractmethod
+    def dag(self, run: str, begun: Mapping[str, Any]) -> Dag | None:
+        """The DAG of a run, or of a child run of it, as it was; `begun` is what that run noted (`RunData.begun`).
+
+        None where it is not known any more.
         """
 
     @abstractmethod

@@ -81,6 +81,7 @@ class Session:
         buckets: Mapping[str, Path] | None = None,
         arguments: Sequence[str] = (),
         secrets: Path | None = None,
+        run_id: str | None = None,
     ) -> None:
         self.file = file.resolve()
         self._sources = self.file.parent
@@ -96,8 +97,10 @@ class Session:
         self._machine_arn = ""
         self._uploads: dict[str, bytes] = {}
         self._dag: Dag | None = None
-        self.run_id = str(uuid.uuid4())
+        self.run_id = run_id or str(uuid.uuid4())
         self.log_folder = self._home / "runs" / self.run_id
+        if run_id is not None and read_note(self.log_folder) is not None:
+            raise RunFault(f"there is a run {run_id!r} already; to go on with it: fanfold retry {run_id}")
 
     @classmethod
     def again(cls, run: str, home: Path, observer: Observer | None = None, secrets: Path | None = None) -> Session:

@@ -1,0 +1,1 @@
+"""The page for DAGs, runs and fan-outs. Reads runs through `fanfold.history.run_store.RunStore` alone."""
