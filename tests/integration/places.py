@@ -102,9 +102,13 @@ class OnStack(Place):
         self.store = StackRunStore(up.stack)
         self.options = ("--stack", up.stack.name, "--endpoint-url", up.url)
 
-    def start(self, name: str, text: str, *arguments: str) -> str:
+    def put(self, name: str, text: str) -> None:
+        """Put a DAG file into the bucket, which deploys it."""
         key, data = f"dags/{name}.yaml", self.write(name, text).read_bytes()
         self.stack.clients.s3.put_object(Bucket=self.stack.dag_bucket, Key=key, Body=data)
+
+    def start(self, name: str, text: str, *arguments: str) -> str:
+        self.put(name, text)
         run = str(uuid.uuid4())
         given = {"params": from_arguments(arguments).to_json()}
         machine = self.stack.machine_of(name)

@@ -75,7 +75,7 @@ def as_svg(
     width, height = block.width + 2 * PADDING, block.height + 2 * PADDING
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="{escape(f"DAG {dag.name}")}">',
+        f'height="{height:.0f}" role="{"img" if link is None else "group"}" aria-label="{escape(f"DAG {dag.name}")}">',
         f"<style>{_STYLE}</style>" if link is None else "",
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 8 4 0 8z" fill="#8c959f"/></marker></defs>',

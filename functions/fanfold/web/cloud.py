@@ -24,7 +24,7 @@ _REPORT = ".report.json"
 class CloudSite(Site):
     """See the module."""
 
-    live_seconds = 3.0
+    live_seconds = 2.0
     fires = True
     counts_costs = False
 

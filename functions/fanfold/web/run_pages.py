@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
@@ -61,15 +61,15 @@ class RunPages:
         if place.items:
             return self._item(request, place, view)
         assert view is not None
-        return self._render(request, "run.html", **self._body(request, view))
+        return self._render(request, "run.html", **self._body(view))
 
     def _has_begun(self, place: RunPlace) -> bool:
         """Whether there is a run with steps of its own: an item's child may run whole in one task, and notes none."""
         return not place.items or place.step is not None or self._live.data(place).begun() is not None
 
-    def _body(self, request: Request, view: RunView) -> dict[str, Any]:
+    def _body(self, view: RunView) -> dict[str, Any]:
         """What the template of a run needs."""
-        grids = {step.name: self._grid_values(request, view, step) for step in view.fan_outs}
+        grids = {step.name: self._grid_values({}, view, step) for step in view.fan_outs}
         return {
             "view": view,
             "graph": self._graph(view),
@@ -117,7 +117,7 @@ class RunPages:
         step = self._known_step(view, place)
         values: dict[str, Any] = {"view": view, "step": step, "place": place}
         if step.total is not None:
-            values |= self._grid_values(request, view, step)
+            values |= self._grid_values(request.query_params, view, step)
         else:
             values["log"] = self._log(view, place, step.status)
         values["value"] = self._live.data(place).value(step.name) if step.child is None else None
@@ -134,7 +134,7 @@ class RunPages:
             raise NoSuchRun(f"the step {step.name!r} has no item {index}")
         values: dict[str, Any] = {"above": above, "step": step, "item": item, "place": place, "caller": caller}
         values["log"] = self._log(above, caller, item.status, index)
-        values |= self._body(request, view) if view is not None else {"view": None}
+        values |= self._body(view) if view is not None else {"view": None}
         return self._render(request, "item.html", **values)
 
     def _known_step(self, view: RunView, place: RunPlace) -> StepState:
@@ -145,8 +145,7 @@ class RunPages:
 
     # ---- fan-outs ------------------------------------------------------------------------------------------------
 
-    def _grid_values(self, request: Request, view: RunView, step: StepState) -> dict[str, Any]:
-        query = request.query_params
+    def _grid_values(self, query: Mapping[str, str], view: RunView, step: StepState) -> dict[str, Any]:
         page = query.get("page", "1")
         grid = grid_of(
             view.marks[step.name],
@@ -160,7 +159,9 @@ class RunPages:
 
     def _grid(self, request: Request, place: RunPlace) -> Response:
         view = self._live.view(place, age=0.5)
-        return self._render(request, "_grid.html", **self._grid_values(request, view, self._known_step(view, place)))
+        return self._render(
+            request, "_grid.html", **self._grid_values(request.query_params, view, self._known_step(view, place))
+        )
 
     def _lanes(self, request: Request, place: RunPlace) -> Response:
         view = self._live.view(place, age=0.5)

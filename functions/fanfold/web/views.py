@@ -129,9 +129,11 @@ def speed_in_words(step: StepState, marks: Sequence[Mark], now: float) -> str:
 
 
 def in_words(seconds: float | None) -> str:
-    """``1 h 02 min``, ``3 min 04 s`` or ``5.2 s``; empty when it is not known."""
+    """``1 h 02 min``, ``3 min 04 s``, ``5.2 s`` or ``40 ms``; empty when it is not known."""
     if seconds is None:
         return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)

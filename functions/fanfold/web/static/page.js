@@ -12,6 +12,7 @@ const named = (list, key, name) => list.filter((element) => element.dataset[key]
 // ---- time ------------------------------------------------------------------------------------------------------
 
 function inWords(seconds) {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const minutes = Math.floor(seconds / 60);
   const two = (number) => String(Math.floor(number)).padStart(2, "0");
@@ -30,7 +31,7 @@ function showTimes(within = document) {
 
 function tick() {
   const now = Date.now() / 1000;
-  for (const span of all("[data-since]")) span.textContent = inWords(Math.max(0, now - Number(span.dataset.since)));
+  for (const span of all("[data-since]")) span.textContent = inWords(Math.max(1, now - Number(span.dataset.since)));
   drawTimeline(now);
 }
 
@@ -66,9 +67,21 @@ function watchRun() {
 }
 
 function showAnew() {
-  htmx.ajax("GET", location.pathname + location.search, { target: "#main", select: "#main", swap: "outerHTML" });
+  const filters = all("[data-fan] form").map((form) => [form.action, new URLSearchParams(new FormData(form)).toString()]);
+  const address = location.pathname + location.search;
+  htmx.ajax("GET", address, { target: "#main", select: "#main", swap: "outerHTML" }).then(() => {
+    for (const form of all("[data-fan] form")) {
+      const before = filters.find(([action]) => action === form.action)?.[1];
+      if (before !== undefined && before !== new URLSearchParams(new FormData(form)).toString()) fillAgain(form, before);
+    }
+  });
   const item = document.querySelector("#panel:not([hidden]) .only-panel");
   if (item) openPanel(item.getAttribute("href"));
+}
+
+function fillAgain(form, values) {
+  for (const [name, value] of new URLSearchParams(values)) form.elements[name].value = value;
+  htmx.trigger(form, "change");
 }
 
 function take(news) {
@@ -300,6 +313,12 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.getElementById("panel").hidden) closePanel();
   else moveInGrid(event);
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  const form = event.target;
+  if (!form.matches?.("[data-fan] form") || new URL(form.action).pathname !== location.pathname) return;
+  history.replaceState(null, "", `?${new URLSearchParams(new FormData(form))}`);
 });
 
 document.addEventListener("submit", (event) => {
