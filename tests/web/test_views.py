@@ -108,11 +108,8 @@ def test_the_next_firing_is_that_of_cron(text: str) -> None:
     except (ValueError, StopIteration):
         return
     ours = list(islice(fires(text, start), 3))
-    assert (
-        ours == [fire for fire in theirs if fire <= ours[-1]]
-        if ours
-        else theirs == [] or (theirs[0] - start > timedelta(days=2900))
-    )
+    assert ours == theirs[: len(ours)]
+    assert len(ours) == len(theirs) or theirs[len(ours)] - [start, *ours][-1] > timedelta(days=8 * 365)
 
 
 def test_a_time_that_the_clocks_leave_out_does_not_fire() -> None:
@@ -120,6 +117,5 @@ def test_a_time_that_the_clocks_leave_out_does_not_fire() -> None:
     found = next_firing(cron, datetime(2027, 3, 27, 12, tzinfo=UTC))
     assert found == datetime(2027, 3, 29, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     assert next_firing(parse_cron("0 0 30 2 1"), datetime(2026, 1, 1, tzinfo=UTC)) is not None
-    assert next_firing(parse_cron("0 0 29 2 *"), datetime(2026, 11, 25, tzinfo=UTC)) == datetime(
-        2028, 2, 29, tzinfo=UTC
-    )
+    found = next_firing(parse_cron("0 0 29 2 *"), datetime(2026, 11, 25, tzinfo=UTC))
+    assert found == datetime(2028, 2, 29, tzinfo=UTC)
