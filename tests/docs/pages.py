@@ -1,8 +1,8 @@
 """The pages of the documentation, taken apart: fenced blocks, links, tables; and what a block stands for.
 
-A block of YAML, or one with a title that has a suffix, is a file; ``sh`` is run; ``text`` and ``json`` below it are what
-it prints, ``…`` in them standing for anything. ``json`` whose title is a step's name is that step's document in the
-latest run. A command that must fail ends with ``# exit code N``.
+A block with a file's name as its title is a file, other YAML a part of one. ``sh`` is run; ``text`` and ``json`` below
+are what it prints, ``…`` in them standing for anything. ``json`` whose title is a step's name is that step's document
+in the latest run. A command that must fail ends with ``# exit code N``.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,19 @@ class Reader:
     def __init__(self, page: Page, folder: Path, environment: dict[str, str]) -> None:
         self.page = page
         self.folder = folder
-        self.environment = environment | {"FANFOLD_HOME": str(folder / ".runs"), "HOME": str(folder)}
+        self.home = folder.parent / "home"
+        self.environment = environment | {"FANFOLD_HOME": str(self.home), "HOME": str(folder.parent)}
         self.printed = ""
-        """By the last command."""
+        """By the last block of commands."""
 
     def read(self) -> None:
-        for block in self.page.blocks:
+        for block, following in zip_longest(self.page.blocks, self.page.blocks[1:]):
             if block.is_file:
                 self.write(block)
             elif block.language == "sh":
-                self.run(block)
+                self.run(
+                    block, shows_json=following is not None and following.language == "json" and not following.title
+                )
             elif block.language == "text":
                 assert_printed(block.text, self.printed, block.where)
             elif block.language == "json":
@@ -95,23 +99,23 @@ class Reader:
         elif path.suffix == ".yaml":
             read_file(block.title, files_of(self.page.name) | {block.title: block.text})
 
-    def run(self, block: Block) -> None:
+    def run(self, block: Block, *, shows_json: bool) -> None:
         """Run the commands of a block in one shell, which ends at the first that does what it should not."""
-        script = ["expect() { [ $1 = $2 ] || { echo \"exit code $1: $3\" >&2; exit 99; }; }"]
+        script = ['expect() { [ $1 = $2 ] || { echo "exit code $1: $3" >&2; exit 99; }; }']
         for number, command in enumerate(commands(block.text)):
             if not reason_not_to_run(command):
                 script += [command.text, f"expect $? {command.code} 'command {number + 1}'"]
         done = subprocess.run(
             ["bash", "-c", "\n".join(script)],
-            cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False, timeout=60,
+            cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if shows_json else subprocess.STDOUT, text=True, check=False, timeout=60,
         )  # fmt: skip
+        self.printed = done.stdout
         assert done.returncode == 0, f"{block.where}\n{block.text}\n{done.stdout}\n{done.stderr}"
-        self.printed = done.stdout or done.stderr
 
     def document(self, step: str) -> Any:
         """The document of a step in the latest run."""
-        records = sorted(self.folder.glob(".runs/runs/*/result.json"), key=lambda path: path.stat().st_mtime)
+        records = sorted(self.home.glob("runs/*/result.json"), key=lambda path: path.stat().st_mtime)
         return json.loads(records[-1].read_text())["steps"][step]["document"]
 
 
@@ -130,9 +134,11 @@ def test_what_stands_on_a_page_can_be_done(name: str, tmp_path: Path, shell_envi
     run = [command.text for block in page.blocks if block.language == "sh" for command in commands(block.text)]
     if any(text.split()[0] == "aws" for text in run) and not has_aws_cli():
         pytest.skip("the AWS CLI is not installed")
+    folder = tmp_path / "page"
+    folder.mkdir()
     if name == "README.md":
-        shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    Reader(page, tmp_path, shell_environment).read()
+        shutil.copytree(ROOT / "examples", folder / "examples")
+    Reader(page, folder, shell_environment).read()
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=block.where) for block in UNTITLED])
