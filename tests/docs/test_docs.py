@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from fanfold.dag.diagnostics import DagFileError
 from fanfold.local.secrets_file import read_secrets
-from fanfold.local.up import stack_up
+from fanfold.local.up import Up, stack_up
 from pages import ROOT, Block, Command, Page, assert_holds, assert_printed, commands, pages
 from reading import read_file, read_fragment
+from warm import warm_fanfold
 
 NOT_RUN = {
     "pip install": "the package is installed where the tests run; tests/unit/test_packaging.py looks at what it needs",
-    "pytest": "it would run itself",
     "fanfold up": "it stays until Ctrl-C; the same stack is up while the pages are walked",
     "sam build": "it needs an account; tests/infra holds the template against the tools",
     "sam delete": "it needs an account",
@@ -41,23 +41,34 @@ def files_of(page: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def shell_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What commands find: the package, and a stack called ``fanfold``."""
-    folder = tmp_path_factory.mktemp("stack")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The stack ``fanfold`` that the pages speak of."""
+    with stack_up("fanfold", 0, tmp_path_factory.mktemp("stack")) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The command ``fanfold``."""
+    with warm_fanfold(tmp_path_factory.mktemp("bin")) as program:
+        yield program
+
+
+@pytest.fixture
+def shell_environment(program: Path, up: Up) -> Iterator[dict[str, str]]:
+    """What commands find: the program, and the stack, on which nothing is deployed."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "FANFOLD_"))}
-    folder.joinpath("bin").mkdir()
-    fanfold = folder / "bin" / "fanfold"
-    fanfold.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m fanfold.cli \"$@\"\n")
-    fanfold.chmod(0o755)
-    with stack_up("fanfold", 0, folder / "home") as up:
-        yield kept | {
-            "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{kept['PATH']}",
-            "COLUMNS": "160",
-            "AWS_ENDPOINT_URL": up.url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-        }
+    yield kept | {
+        "PATH": f"{program.parent}:{Path(sys.executable).parent}:{kept['PATH']}",
+        "COLUMNS": "160",
+        "AWS_ENDPOINT_URL": up.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    s3, bucket = up.stack.clients.s3, up.stack.dag_bucket
+    for listed in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+        s3.delete_object(Bucket=bucket, Key=listed["Key"])
 
 
 class Reader:
