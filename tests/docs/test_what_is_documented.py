@@ -91,6 +91,11 @@ def test_links_lead_somewhere(page: Page) -> None:
             assert anchor in Page(path).anchors, link
 
 
+def test_no_cell_of_a_table_holds_a_bar() -> None:
+    """A site shows the backslash before it, a repository's page needs it."""
+    assert [name for name, page in PAGES.items() if name.startswith("docs/") and "\\|" in page.text] == []
+
+
 class TestKeysOfDagu:
     """The tables of *Coming from Dagu*, against the reader."""
 
