@@ -12,7 +12,7 @@ from fanfold.asl.fan_outs import EXPRESS_SECONDS, HISTORY_EVENTS, INLINE_CONCURR
 from fanfold.cli.app import app
 from fanfold.cli.cost import CALL, EXPRESS, EXPRESS_GB_SECOND, GB_HOUR, GB_SECOND, TRANSITION, VCPU_HOUR
 from fanfold.dag.diagnostics import DagFileError
-from fanfold.dag.document import DAG_KEYS, MAX_NAME, STEP_KEYS
+from fanfold.dag.document import DAG_KEYS, MAX_NAME, REFUSED_IN_DAG, REFUSED_IN_STEP, STEP_KEYS
 from fanfold.dag.model import DEFAULT_CONCURRENCY, LARGEST_CONCURRENCY, LARGEST_FAN_OUT, MAX_ITEMS, MAX_OUTPUT
 from fanfold.dag.read import read_document
 from fanfold.dag.schema import schema
@@ -104,17 +104,24 @@ class TestKeysOfDagu:
         rows = DAGU.table_rows(heading)
         return {key: (verdict, note) for keys, verdict, note in rows for key in re.findall(r"`(\w+)`", keys)}
 
-    @pytest.mark.parametrize(("heading", "known"), [("Keys of a DAG", DAG_KEYS), ("Keys of a step", STEP_KEYS)])
-    def test_what_works_is_known_and_all_that_is_known_is_there(self, heading: str, known: set[str]) -> None:
+    @pytest.mark.parametrize(
+        ("heading", "known", "refused"),
+        [("Keys of a DAG", DAG_KEYS, REFUSED_IN_DAG), ("Keys of a step", STEP_KEYS, REFUSED_IN_STEP)],
+    )
+    def test_the_table_has_the_keys_of_the_reader(self, heading: str, known: set[str], refused: dict[str, str]) -> None:
         table = self.table(heading)
         assert {verdict for verdict, _ in table.values()} == {"works", "differs", "refused"}
         assert {key for key, (verdict, _) in table.items() if verdict != "refused"} == known - {"x-fanfold"}
+        assert {key for key, (verdict, _) in table.items() if verdict == "refused"} == refused.keys()
 
-    @pytest.mark.parametrize("heading", ["Keys of a DAG", "Keys of a step"])
-    def test_what_is_refused_is_refused_with_advice(self, heading: str) -> None:
-        text = (
-            "{}: x\nsteps: [{{name: a, command: x}}]" if heading == "Keys of a DAG" else "steps: [{{{}: x, name: a}}]"
-        )
+    @pytest.mark.parametrize(
+        ("heading", "text"),
+        [
+            ("Keys of a DAG", "{}: x\nsteps: [{{name: a, command: x}}]"),
+            ("Keys of a step", "steps: [{{{}: x, name: a}}]"),
+        ],
+    )
+    def test_what_is_refused_is_refused_with_advice(self, heading: str, text: str) -> None:
         for key, (verdict, note) in self.table(heading).items():
             if verdict != "refused":
                 continue
