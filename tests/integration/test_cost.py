@@ -60,6 +60,13 @@ def test_a_child_that_fans_out_is_an_execution_of_its_own(dag: Path) -> None:
     assert counts.runner_calls == 3 * 3 + 1
 
 
+def test_more_executions_than_a_page_lists_are_counted(dag: Path) -> None:
+    text = NESTED.replace("run: leaf, parallel: [a, b]", "run: leaf")
+    few, many = counted(dag, text, 10), counted(dag, text, 110)
+    assert many.executions == 1 + 110
+    assert many.transitions - few.transitions == 100 * 7
+
+
 def test_containers_are_counted(dag: Path) -> None:
     text = THREE_STEPS.replace("name: child", "name: child\nx-fanfold: {compute: ecs}")
     assert counted(dag, text, 5).containers == 5

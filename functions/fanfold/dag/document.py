@@ -38,21 +38,31 @@ STEP_KEYS = {
 }  # fmt: skip
 _NO_MAIL = "use the stack's alarms, or a command in 'handlerOn'"
 _NO_EXECUTOR = "write the call as a 'command' (docker, ssh, curl, jq …) or put it into a child DAG"
+_NO_ROUTES = "let each of the steps have 'preconditions'"
+_LOGS_APART = "remove it; stdout and stderr are always kept apart"
 _NOT_YET = "remove it; Fanfold does not know it yet"
-_UNSUPPORTED_IN_DAG = {
+REFUSED_IN_DAG = {
     "mailOn": _NO_MAIL, "mailOnError": _NO_MAIL, "smtp": _NO_MAIL, "errorMail": _NO_MAIL, "infoMail": _NO_MAIL,
     "waitMail": _NO_MAIL, "container": _NO_EXECUTOR, "ssh": _NO_EXECUTOR, "otel": "use the stack's tracing",
     "queue": "use 'maxConcurrent' on the parallel step", "skipIfSuccessful": "write a precondition",
     "maxActiveRuns": "let a first step take a lock, or schedule the DAG so that runs do not meet",
     "delay": "use 'delaySec'", "restartWaitSec": _NOT_YET, "logDir": "set FANFOLD_HOME",
-    "maxCleanUpTimeSec": _NOT_YET, "secrets": "list the variables in 'env'",
+    "maxCleanUpTimeSec": _NOT_YET, "secrets": "name them in 'env': ${ssm:/path} or ${secret:name#key}",
     "runConfig": _NOT_YET, "workerSelector": _NOT_YET, "workingDir": "use 'dir' at the step", "defaults": _NOT_YET,
+    "shell": "set 'shell' at the steps", "retryPolicy": "set it at the steps; 'fanfold retry' goes on with a run",
+    "catchupWindow": _NOT_YET, "overlapPolicy": _NOT_YET, "logOutput": _LOGS_APART, "registryAuths": _NO_EXECUTOR,
+    "s3": _NO_EXECUTOR, "llm": _NO_EXECUTOR, "redis": _NO_EXECUTOR, "harness": _NO_EXECUTOR, "harnesses": _NO_EXECUTOR,
+    "kubernetes": _NO_EXECUTOR,
 }  # fmt: skip
-_UNSUPPORTED_IN_STEP = {
+"""Keys of Dagu that are not supported, and what to use instead."""
+REFUSED_IN_STEP = {
     "executor": _NO_EXECUTOR, "container": _NO_EXECUTOR, "type": _NO_EXECUTOR, "config": _NO_EXECUTOR,
     "mailOnError": _NO_MAIL, "call": "use 'run'", "approval": _NOT_YET,
     "workingDir": "use 'dir'", "outputs": "use 'output'", "workerSelector": _NOT_YET,
-    "parallelism": "use 'maxConcurrent'",
+    "parallelism": "use 'maxConcurrent'", "exec": _NO_EXECUTOR, "with": _NO_EXECUTOR, "llm": _NO_EXECUTOR,
+    "messages": _NO_EXECUTOR, "agent": _NO_EXECUTOR, "logOutput": _LOGS_APART,
+    "shellPackages": "let the image of the runner hold what the step needs",
+    "value": _NO_ROUTES, "routes": _NO_ROUTES,
 }  # fmt: skip
 _HANDLERS: dict[str, HandlerName] = {
     "init": "onInit", "success": "onSuccess", "failure": "onFailure", "cancel": "onCancel", "exit": "onExit",
@@ -74,7 +84,7 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
     if not isinstance(root, Mapping):
         problems.add(root.place, "a DAG is a mapping", "start with 'steps:' and a list of steps")
         return None
-    fields = Fields(root, "a DAG", DAG_KEYS, problems, _UNSUPPORTED_IN_DAG)
+    fields = Fields(root, "a DAG", DAG_KEYS, problems, REFUSED_IN_DAG)
     name = fields.text("name")
     if name is None and default_name is None:
         problems.add(root.place, "a local DAG needs a name", "add 'name:', which 'run:' refers to")
@@ -154,7 +164,7 @@ def _step(
     node: Mapping, key: str | None, places: dict[tuple[str, str], Place], problems: Problems, handler: str = ""
 ) -> tuple[Step, bool]:
     """The step, and whether it says itself what it depends on."""
-    fields = Fields(node, f"handler {handler!r}" if handler else "a step", STEP_KEYS, problems, _UNSUPPORTED_IN_STEP)
+    fields = Fields(node, f"handler {handler!r}" if handler else "a step", STEP_KEYS, problems, REFUSED_IN_STEP)
     name = handler or fields.text("name") or key or ""
     _check_name(fields, name, problems)
     places |= {(name, key): fields.place_of(key) for key in STEP_KEYS}

@@ -115,10 +115,12 @@ def _count(dag_set: DagSet, items: int, planned: int) -> Counts:
         poll_execution(
             clients.states, clients.states.start_execution(stateMachineArn=arn, name="count")["executionArn"]
         )
+        pages = clients.states.get_paginator("list_executions")
         histories = [
             clients.states.get_execution_history(executionArn=execution["executionArn"])["events"]
             for name in names.values()
-            for execution in clients.states.list_executions(stateMachineArn=LOCAL.arn(name))["executions"]
+            for page in pages.paginate(stateMachineArn=LOCAL.arn(name))
+            for execution in page["executions"]
         ]
     return Counts(
         transitions=calls["transitions"]
