@@ -24,6 +24,7 @@ NOT_RUN = {
     "pytest": "it would run itself",
     "pip install": "the package is installed where the tests run; tests/unit/test_packaging.py looks at what it needs",
     "fanfold up": "it stays until Ctrl-C; the same stack is up while the pages are walked",
+    "fanfold ui": "it stays until Ctrl-C; tests/web looks at every view of it",
     "sam build": "it needs the SAM CLI; tests/infra holds the template against it",
     "sam deploy": "it needs an account",
     "sam delete": "it needs an account",
