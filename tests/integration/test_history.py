@@ -131,6 +131,20 @@ def test_logs_of_a_run_a_step_an_item_and_of_what_failed(place: Place) -> None:
     assert "no item 'z'" in place.fanfold("logs", run, "fan", "--item", "z", code=2)
 
 
+def test_an_item_tells_how_often_it_was_tried(place: Place) -> None:
+    text = """
+steps:
+  - {name: fan, run: child, parallel: {items: [a, b]}, retryPolicy: {limit: 2, intervalSec: 0}}
+---
+name: child
+steps:
+  - {name: work, command: "echo $1 >> FOLDER/done; test $1 != b || test $(grep -c b FOLDER/done) = 3"}
+"""
+    run = place.run("tried", text)
+    [fan] = place.ask("status", run)["steps"]
+    assert [(item["status"], item.get("tries")) for item in fan["results"]] == [("success", None), ("success", 3)]
+
+
 def test_a_log_is_followed_to_the_end(place: Place) -> None:
     text = "steps:\n  - {name: slow, command: 'for i in 1 2 3; do echo line $i; sleep 0.7; done; printf end'}\n"
     run = place.start("slow", text)

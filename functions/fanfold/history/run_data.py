@@ -53,6 +53,8 @@ class ItemState:
     """By name, how the child's steps ended; of a large fan-out they are not kept."""
     attempt: int = 1
     """Of the run, which it ended in."""
+    tries: int = 1
+    """Made in that attempt (``retryPolicy``)."""
 
     def to_json(self) -> dict[str, Json]:
         """As ``--json`` shows it."""
@@ -67,6 +69,7 @@ class ItemState:
             log=self.log,
             output=dict(self.output),
             steps=dict(self.steps) or None,
+            tries=self.tries if self.tries > 1 else None,
         )
 
 
@@ -292,4 +295,5 @@ def _item(index: int, parameters: Json, record: Mapping[str, Any]) -> ItemState:
         record.get("seconds"),
         record.get("steps", {}),
         record.get("attempt", 1),
+        record.get("tries", 1),
     )

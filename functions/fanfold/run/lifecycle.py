@@ -337,6 +337,8 @@ def _item_record(context: RunContext, status: Status, error: str | None) -> dict
     }
     if scope.run.attempt > 1:
         record["attempt"] = scope.run.attempt
+    if scope.caller.get("tries"):
+        record["tries"] = scope.caller["tries"] + 1
     if status in ("success", "partial"):
         return record
     failed = first_failed(context.dag, scope)

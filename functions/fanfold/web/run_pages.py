@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -24,6 +23,7 @@ from fanfold.web.views import RunView, grid_of, lanes, timeline
 ROWS = 100
 """Entries of a document on a page."""
 SHOWN_FAILURES = 10
+KEPT_DAGS = 64
 SHOWN_JSON = 512 * 1024
 """Bytes of a document that is shown as JSON; a larger one can be downloaded."""
 _CHUNK = 256 * 1024
@@ -34,7 +34,8 @@ class RunPages:
 
     def __init__(self, site: Site, live: LiveRuns, render: Callable[..., HTMLResponse], *, streams: bool) -> None:
         self._site, self._live, self._render, self._streams = site, live, render, streams
-        self._dag = lru_cache(maxsize=64)(self._read_dag)
+        self._dags: dict[str, Dag] = {}
+        """By the hash of the definition: a run is of the DAG as it was, however often it is looked at."""
 
     def answer(self, request: Request) -> Response:
         """What is asked of a run: the word behind its address says what."""
@@ -79,16 +80,27 @@ class RunPages:
         }
 
     def _graph(self, view: RunView) -> Markup | None:
-        dag = self._dag(view.place.root, view.place, view.attempt)
+        dag = self._dag(view)
         if dag is None:
             return None
         record = {"steps": {step.name: {"status": step.status} for step in view.steps}}
         place = view.place
         return Markup(as_svg(dag, cut(dag), record, lambda step: place.of_step(step.name).address))  # noqa: S704 - escapes
 
-    def _read_dag(self, root: str, place: RunPlace, _attempt: int) -> Dag | None:
-        begun = self._live.data(place).begun()
-        return None if begun is None else self._site.store.dag(root, begun)
+    def _dag(self, view: RunView) -> Dag | None:
+        """The DAG that a run is of; None where that is not known (yet)."""
+        begun = self._live.data(view.place).begun()
+        if begun is None:
+            return None
+        key = begun["definition"]
+        if key not in self._dags:
+            dag = self._site.store.dag(view.place.root, begun)
+            if dag is None:
+                return None
+            while len(self._dags) >= KEPT_DAGS:
+                self._dags.pop(next(iter(self._dags)), None)
+            self._dags[key] = dag
+        return self._dags[key]
 
     def _failed(self, view: RunView) -> Iterator[dict[str, Any]]:
         """The steps that failed, of those with children the first items that did."""

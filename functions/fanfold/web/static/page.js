@@ -94,7 +94,10 @@ function take(news) {
   if (known.run.status !== "running") return; // the end follows, and shows all anew
   const shown = all("[data-fan]").map((section) => section.dataset.fan);
   const onRunPage = document.querySelector("table.timeline") !== null;
-  const isNew = Object.entries(known.steps).some(([name, step]) => step.total !== undefined && !shown.includes(name));
+  const rows = all("table.timeline tr[data-step]").map((row) => row.dataset.step);
+  const isNew = Object.entries(known.steps).some(
+    ([name, step]) => !rows.includes(name) || (step.total !== undefined && !shown.includes(name)),
+  );
   if (onRunPage && isNew) atMostEvery(1000, "anew", showAnew);
 }
 
