@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.stack import Stack
 from fanfold.web import handler
-from http_api import HOST, Answer, Browser, environment, page_on_stack
+from http_api import EVENT, HOST, Answer, Browser, environment, page_on_stack
 from places import OnStack
 from samtranslator.yaml_helper import yaml_parse
 
-WEB = Path(__file__).parents[2] / "infra" / "web.yaml"
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "infra" / "web.yaml"
+DOCUMENTATION = ROOT / "docs" / "deploying.md"
 GREET = """\
 params: [NAME: world]
 steps:
@@ -229,6 +233,22 @@ def test_the_template_gives_the_function_its_environment(stack: OnStack) -> None
     function = yaml_parse(WEB.read_text())["Resources"]["Function"]["Properties"]
     assert set(function["Environment"]["Variables"]) == set(environment_of(stack))
     assert function["Handler"] == f"{handler.__name__}.handle"
+
+
+def test_the_authorizer_of_the_documentation_lets_its_networks_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETWORKS", "203.0.113.0/24 2001:db8::/32")
+    section = DOCUMENTATION.read_text().split("## The page on AWS")[1]
+    names: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], names)
+    event = copy.deepcopy(EVENT)
+    for address, is_in in {
+        "203.0.113.7": True,
+        "198.51.100.1": False,
+        "2001:db8::1": True,
+        "2001:db9::1": False,
+    }.items():
+        event["requestContext"]["http"]["sourceIp"] = address
+        assert names["handle"](event, None) == {"isAuthorized": is_in, "context": {"user": address}}
 
 
 def environment_of(stack: OnStack) -> dict[str, str]:
