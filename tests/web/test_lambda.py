@@ -14,6 +14,7 @@ import pytest
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.stack import Stack
 from fanfold.web import handler
+from fanfold.web.cloud import CloudSite
 from http_api import EVENT, HOST, Answer, Browser, environment, page_on_stack
 from places import OnStack
 from samtranslator.yaml_helper import yaml_parse
@@ -216,6 +217,15 @@ class TestAnswers:
         assert answer.status == 413
         assert "6 MB" in answer.text
 
+    def test_a_fault_of_ours_tells_nothing(self, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(CloudSite, "dags", lambda self: {}["a secret"])
+        answer = browser.get("/")
+        assert (answer.status, answer.text) == (500, "Internal Server Error")
+
+    def test_a_head_has_no_body(self, browser: Browser) -> None:
+        answer = browser.send("HEAD", "/static/page.css")
+        assert (answer.status, answer.body) == (200, b"")
+
     def test_the_headers_of_every_answer_hold(self, browser: Browser) -> None:
         headers = browser.get("/").headers
         assert headers["cache-control"] == "no-store"
@@ -241,12 +251,8 @@ def test_the_authorizer_of_the_documentation_lets_its_networks_in(monkeypatch: p
     names: dict[str, Any] = {}
     exec(section.split("```python\n")[1].split("```")[0], names)
     event = copy.deepcopy(EVENT)
-    for address, is_in in {
-        "203.0.113.7": True,
-        "198.51.100.1": False,
-        "2001:db8::1": True,
-        "2001:db9::1": False,
-    }.items():
+    known = {"203.0.113.7": True, "198.51.100.1": False, "2001:db8::1": True, "2001:db9::1": False}
+    for address, is_in in known.items():
         event["requestContext"]["http"]["sourceIp"] = address
         assert names["handle"](event, None) == {"isAuthorized": is_in, "context": {"user": address}}
 
