@@ -114,6 +114,6 @@ def page_on_stack(folder: Path, note: Callable[..., None] | None = None) -> Iter
         for name, value in environment(up).items():
             patch.setenv(name, value)
         patch.setattr(handler, "Clients", Noted)
-        handler._adapter.cache_clear()
+        handler._application.cache_clear()
         yield OnStack(folder, up)
-        handler._adapter.cache_clear()
+        handler._application.cache_clear()

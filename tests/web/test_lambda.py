@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,12 @@ class TestAnswers:
         monkeypatch.setattr(CloudSite, "dags", lambda self: {}["a secret"])
         answer = browser.get("/")
         assert (answer.status, answer.text) == (500, "Internal Server Error")
+
+    def test_a_thread_without_a_loop_is_given_one(self, browser: Browser) -> None:
+        asyncio.run(asyncio.sleep(0))  # which leaves this thread without one
+        assert browser.get("/static/page.css").status == 200
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(browser.get, "/static/page.css").result().status == 200
 
     def test_a_head_has_no_body(self, browser: Browser) -> None:
         answer = browser.send("HEAD", "/static/page.css")

@@ -29,15 +29,15 @@ MOST_BYTES = 6 * 1024 * 1024 - 64 * 1024
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """An event of an HTTP API (payload 2.0) → the answer to it."""
-    return _adapter()(_with_quoted_path(event), context)  # type: ignore[arg-type]
+    adapter = Mangum(_application(), lifespan="off")  # it costs nothing, and gives a thread without a loop its own
+    return adapter(_with_quoted_path(event), context)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1)
-def _adapter() -> Mangum:
+def _application() -> Fitting:
     """What every call of this process shares: views of runs are kept between two looks."""
     site = CloudSite(stack_of_environment(os.environ, Clients()))
-    app = create_app(site, Guard(token=None, hosts=None, is_secure=True), streams=False)
-    return Mangum(Fitting(app), lifespan="off")
+    return Fitting(create_app(site, Guard(token=None, hosts=None, is_secure=True), streams=False))
 
 
 def stack_of_environment(environ: Mapping[str, str], clients: Clients) -> Stack:
