@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import pytest
 from aws import TARGET, Aws, embedded
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.target import Ecs
-from fanfold.run.keys import KEPT_DAYS
+from fanfold.run.keys import KEPT_DAYS, prefix_of_run, stop_key
+from http_api import Browser, page_on_stack
+from places import OnStack
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +28,7 @@ TEMPLATES = [
     ROOT / "template.yaml",
     *sorted((ROOT / "infra").glob("c[!h]*.yaml")),
     ROOT / "infra" / "observability.yaml",
+    ROOT / "infra" / "web.yaml",
 ]
 FUNCTIONS = {"Parser": "parser", "Planner": "planner", "Reducer": "reducer", "Runner": "runner"}
 ENV = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -51,6 +56,12 @@ def template() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    read: dict[str, Any] = yaml_parse((ROOT / "infra" / "web.yaml").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("build")
     version = f"PythonVersion=python{sys.version_info.major}.{sys.version_info.minor}"
@@ -60,7 +71,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_template_passes_cfn_lint() -> None:
-    assert len(TEMPLATES) == 3
+    assert len(TEMPLATES) == 4
     run("cfn-lint", *TEMPLATES)
 
 
@@ -113,6 +124,24 @@ print(parser.handle({{"Records": []}}, None))
         assert (built / "Observability" / "template.yaml").is_file()
         assert (built / "RunnerFunction" / "fanfold" / "handlers" / "runner.py").is_file()
 
+    def test_the_page_answers_with_only_what_was_built(self, built: Path) -> None:
+        event = ROOT / "tests" / "events" / "http_api_get.json"
+        code = f"""
+import json, os, sys
+places = [{str(built / "Web" / "Function")!r}, {str(built / "Web" / "Layer" / "python")!r}]
+sys.path[:] = [*places, *(path for path in sys.path if "-packages" not in path)]
+names = ("STACK", "DAG_BUCKET", "RUN_BUCKET", "MACHINE_ARNS", "LOG_GROUPS", "SCHEDULE_ZONE", "RUNNER_VARIABLES")
+os.environ |= {{f"FANFOLD_{{name}}": "x" for name in names}}
+from fanfold.web import handler
+import jinja2
+assert handler.__file__.startswith(places[0]) and jinja2.__file__.startswith(places[1])
+event = json.load(open({str(event)!r}))
+for path in ("/static/page.css", "/static/page.js", "/static/htmx.min.js", "/static/icon.svg", "/nothing"):
+    event["requestContext"]["http"]["path"] = path
+    print(handler.handle(event, None)["statusCode"])
+"""
+        assert run(sys.executable, "-I", "-c", code).split() == ["200"] * 4 + ["404"]
+
 
 class TestRights:
     def test_the_parser_may_do_what_it_does_and_nothing_else(self, template: dict[str, Any]) -> None:
@@ -150,6 +179,7 @@ class TestRights:
         assert everywhere == {
             "ecs:RegisterTaskDefinition", "ecs:DescribeTaskDefinition",
             "states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat",
+            "logs:GetQueryResults",
         }  # fmt: skip
 
     def test_every_queue_and_bucket_refuses_what_is_not_encrypted_on_its_way(self, template: dict[str, Any]) -> None:
@@ -157,6 +187,75 @@ class TestRights:
         for name in ("DagBucketPolicy", "RunBucketPolicy", "FailureQueuePolicy"):
             statements = resources[name]["Properties"]["PolicyDocument"]["Statement"]
             assert any(statement["Sid"] == "TlsOnly" and statement["Effect"] == "Deny" for statement in statements)
+
+
+class TestPage:
+    def test_it_is_off_by_default_and_refused_without_an_authorizer(self, template: dict[str, Any]) -> None:
+        assert template["Parameters"]["WebUi"]["Default"] == "false"
+        rule = template["Rules"]["PageNeedsAnAuthorizer"]
+        assert rule["RuleCondition"] == template["Conditions"]["HasWebUi"] == {"Fn::Equals": [{"Ref": "WebUi"}, "true"]}
+        (assertion,) = rule["Assertions"]
+        assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "WebUiAuthorizer"}, ""]}]}
+        assert template["Resources"]["Web"]["Condition"] == template["Outputs"]["WebUiUrl"]["Condition"] == "HasWebUi"
+
+    def test_its_stack_cannot_be_made_without_an_authorizer(self, page: dict[str, Any]) -> None:
+        parameter = page["Parameters"]["Authorizer"]
+        assert "Default" not in parameter
+        arn = "arn:aws:lambda:eu-central-1:123456789012:function:sign-in"
+        for value, is_right in {arn: True, f"{arn}:live": True, "": False, "none": False, f"{arn},": False}.items():
+            assert bool(re.fullmatch(parameter["AllowedPattern"], value)) is is_right
+
+    def test_nothing_is_served_that_the_authorizer_has_not_let_in(self, page: dict[str, Any]) -> None:
+        of_type: dict[str, list[dict[str, Any]]] = {}
+        for resource in page["Resources"].values():
+            assert "Condition" not in resource
+            of_type.setdefault(resource["Type"], []).append(resource["Properties"])
+        (route,), (authorizer,) = of_type["AWS::ApiGatewayV2::Route"], of_type["AWS::ApiGatewayV2::Authorizer"]
+        assert (route["AuthorizationType"], route["AuthorizerId"]) == ("CUSTOM", {"Ref": "ApiAuthorizer"})
+        assert "${Authorizer}" in authorizer["AuthorizerUri"]["Fn::Sub"]
+        assert authorizer["AuthorizerResultTtlInSeconds"] == 0
+        assert "IdentitySource" not in authorizer
+        (api,) = of_type["AWS::ApiGatewayV2::Api"]
+        assert "CorsConfiguration" not in api  # with which the API itself would answer OPTIONS
+        (function,) = of_type["AWS::Serverless::Function"]
+        assert not {"Events", "FunctionUrlConfig"} & set(function)
+        callers = [
+            grant for grant in of_type["AWS::Lambda::Permission"] if grant["FunctionName"] == {"Ref": "Function"}
+        ]
+        assert [grant["Principal"] for grant in callers] == ["apigateway.amazonaws.com"]
+        assert "${Api}" in callers[0]["SourceArn"]["Fn::Sub"]
+
+    def test_it_may_do_what_it_does_and_nothing_else(self, page: dict[str, Any], tmp_path: Path) -> None:
+        calls: set[tuple[str, str]] = set()
+
+        def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+            calls.update(_calls(model.service_model.service_name, model.name, params))
+
+        with page_on_stack(tmp_path, note) as stack:
+            _use_of_the_page(stack, Browser())
+            names = {"Stack": "fanfold", "DagBucket": stack.stack.dag_bucket, "RunBucket": stack.stack.run_bucket}
+            names |= dict(zip(("RunnerLogs", "ContainerLogs"), stack.stack.log_groups, strict=True))
+        # A run that was broken off is redriven, which is nothing that moto can do.
+        execution = "arn:aws:states:us-east-1:123456789012:execution:fanfold-greet:1"
+        calls.add(("states:RedriveExecution", execution))
+        for prefix in (prefix_of_run("1"), prefix_of_run("1", 3)):
+            for action in ("s3:PutObject", "s3:DeleteObject"):
+                calls.add((action, f"arn:aws:s3:::{names['RunBucket']}/{stop_key(prefix, 1)}"))
+        (policy,) = page["Resources"]["Function"]["Properties"]["Policies"]
+        allowed = {
+            (action, _resolved(resource, names))
+            for statement in policy["Statement"]
+            for action in _listed(statement["Action"])
+            for resource in _listed(statement["Resource"])
+        }
+        fits = {
+            (call, right)
+            for call in calls
+            for right in allowed
+            if right[0] == call[0] and fnmatchcase(call[1], right[1])
+        }
+        assert calls - {call for call, _ in fits} == set()
+        assert allowed - {right for _, right in fits} == set()
 
 
 def test_a_lifecycle_rule_stands_for_every_time_that_runs_may_be_kept(template: dict[str, Any]) -> None:
@@ -225,3 +324,56 @@ def _actions_of_a_life(aws: Aws) -> set[str]:
     someone.s3.delete_object(Bucket="dags", Key="dags/a.yaml")
     aws.handle(aws.event("a.yaml", kind="Object Deleted"))
     return used
+
+
+def _calls(service: str, operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The rights that a call of the page's function takes, each with the resource that it takes it on."""
+    if service == "s3":
+        names = {"ListObjectsV2": "ListBucket", "HeadObject": "GetObject"}
+        key = f"/{params['Key']}" if "Key" in params else ""
+        yield f"s3:{names.get(operation, operation)}", f"arn:aws:s3:::{params['Bucket']}{key}"
+    elif operation == "StartQuery":
+        for group in params["logGroupNames"]:
+            yield "logs:StartQuery", f"arn:aws:logs:us-east-1:123456789012:log-group:{group}:*"
+    else:
+        names = {"stepfunctions": "states"}
+        resource = params.get("stateMachineArn") or params.get("executionArn") or "*"
+        yield f"{names.get(service, service)}:{operation}", resource
+
+
+def _resolved(value: Any, names: dict[str, str]) -> str:
+    """A text of a template, where all that conditions ask for is there."""
+    if isinstance(value, str):
+        return value
+    if "Fn::If" in value:
+        return _resolved(value["Fn::If"][1], names)
+    known = names | {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+    return re.sub(r"\$\{([^}]+)\}", lambda found: known[found[1]], value["Fn::Sub"])
+
+
+def _use_of_the_page(stack: OnStack, browser: Browser) -> None:
+    """Look at everything, and press every button."""
+    child = "---\nname: child\nparams: [N: '0']\nsteps:\n  - {name: count, command: 'test $N != 2'}\n"
+    parent = (
+        "name: fan\nhistRetentionDays: 3\nsteps:\n"
+        "  - {name: each, run: child, parallel: {items: [1, 2]}, output: DOC, continueOn: {failure: true}}\n"
+    )
+    greet = "steps:\n  - {name: greet, command: echo hello}\n  - {name: last, command: sleep 2, depends: greet}\n"
+    for name, text in {"fan": parent + child, "greet": greet, "broken": "steps:\n  - {name: a}\n"}.items():
+        data = stack.write(name, text).read_bytes()
+        stack.stack.clients.s3.put_object(Bucket=stack.stack.dag_bucket, Key=f"dags/{name}.yaml", Body=data)
+    for address in ("/", "/runs", "/dags/fan", "/dags/broken", "/dags/fan/ticks", "/dags/fan/definition"):
+        assert browser.get(address).status == 200, address
+    started = browser.submit("/dags/greet", "/dags/greet/start").headers["location"]
+    assert browser.submit("/dags/greet", f"{started}/stop").status == 303
+    run = browser.submit("/dags/fan", "/dags/fan/start").headers["location"]
+    stack.wait(run.removeprefix("/runs/"))
+    stack.wait(started.removeprefix("/runs/"))
+    assert browser.get("/dags/fan/ticks").status == browser.get("/runs?dag=fan").status == 200
+    for word in ("", "/events", "/failures"):
+        assert browser.get(run + word).status == 200, word
+    words = ("", "/grid", "/lanes", "/document", "/document.json", "/items/1", "/items/1/log", "/items/1/log.txt")
+    for word in words:
+        assert browser.get(f"{run}/steps/each{word}").status == 200, word
+    assert browser.submit("/dags/fan", f"{run}/retry").status == 303
+    stack.wait(run.removeprefix("/runs/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -26,6 +27,21 @@ ALLOWED = {
 def test_a_lambda_function_gets_what_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (ROOT / "functions" / "requirements.txt").read_text().split() == project["dependencies"]
+
+
+def test_the_layer_of_the_page_has_what_the_page_needs_besides() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = [*extras["ui"], *(name for name in extras["dev"] if name.startswith("mangum"))]
+    of_a_laptop = ("fanfold[local]", "uvicorn")
+    layer = (ROOT / "infra" / "web" / "layer" / "requirements.txt").read_text().split()
+    assert layer == sorted(name for name in needed if not name.startswith(of_a_laptop))
+
+
+def test_every_nested_template_is_in_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    nested = set(re.findall(r"TemplateURL: (\S+)", (ROOT / "template.yaml").read_text()))
+    assert included == {name: f"fanfold/local/stack/{name}" for name in ("template.yaml", *nested)}
 
 
 def test_imports_point_one_way() -> None:

@@ -1,7 +1,7 @@
 """The addresses of runs, steps and items: ``/runs/RUN/steps/STEP/items/INDEX``, and so on down into children.
 
 A step's name may hold a slash, which no server passes on unharmed: ``~1`` stands for it, and ``~0`` for ``~``, as in
-RFC 6901.
+RFC 6901; so does ``~2`` for a question mark, at which an HTTP API of API Gateway cuts a path off, encoded or not.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def dag_of_address(part: str) -> str:
 
 
 def _encoded(name: str) -> str:
-    return quote(name.replace("~", "~0").replace("/", "~1"), safe="")
+    return quote(name.replace("~", "~0").replace("/", "~1").replace("?", "~2"), safe="")
 
 
 def _decoded(part: str) -> str:
-    return part.replace("~1", "/").replace("~0", "~")
+    return part.replace("~2", "?").replace("~1", "/").replace("~0", "~")
