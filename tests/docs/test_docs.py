@@ -31,8 +31,8 @@ NOT_RUN = {
 }
 """Commands that no test here runs, by how they begin, and why."""
 
-LANGUAGES = {"yaml", "sh", "text", "json"}
-"""Of blocks without a file's name. One without a language is a drawing."""
+LANGUAGES = {"yaml", "sh", "text", "json", "python"}
+"""Of blocks without a file's name. One without a language is a drawing; tests/web/test_lambda.py calls the Python."""
 
 PAGES = {page.name: page for page in pages()}
 UNTITLED = [block for page in PAGES.values() for block in page.blocks if block.language == "yaml" and not block.title]

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """For one module: as long as Playwright is there, an event loop runs in this thread, and no other can."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with browser() as found:

@@ -41,6 +41,8 @@ steps:
     output: STATE
 """
 FLAWED = "name: flawed\nsteps:\n  - name: a\n    comand: echo\n"
+CONTRAST = {"runOnly": ["color-contrast"]}
+"""The rule of axe that light and dark can answer differently."""
 SCRIPT = "<script>window.hacked=1</script>"
 HOSTILE = f"""
 name: hostile
@@ -193,7 +195,7 @@ def test_items_are_found_sorted_and_filtered_at_an_address_of_their_own(chromium
         assert page.locator(".cells a").first.get_attribute("title") == "#4 file-5.csv · success"
         page.get_by_label("Find").fill("")
         page.get_by_role("combobox", name="Status").select_option("failed")
-        page.get_by_text("2 of 60 items").wait_for()
+        page.get_by_text("2 of 60 items", exact=True).wait_for()
         page.get_by_text("Timeline of the items").click()
         page.locator(".lane-bars rect").first.wait_for()
         assert page.locator(".lane-bars rect").count() == 60
@@ -251,15 +253,15 @@ def test_every_view_is_safe_accessible_and_fits(chromium: Browser, laptop: Lapto
                 for name, path in views.items():
                     page = person.go(path)
                     page.locator("main h1").first.wait_for()
-                    page.wait_for_timeout(100)
                     look(person, f"{name}-{scheme}-{width}")
-                    found = Axe().run(page)
-                    assert found.violations_count == 0, (name, scheme, width, found.generate_report())
+                    if width > 400:
+                        found = Axe().run(page, options=None if scheme == "light" else CONTRAST)
+                        assert found.violations_count == 0, (name, scheme, found.generate_report())
                     overhang = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
                     assert page.evaluate(overhang) == 0, (name, width)
                     assert page.evaluate("window.hacked") is None, name
-                    if name.startswith("hostile"):
-                        assert SCRIPT in page.locator("body").inner_text() or name in ("hostile-object",), name
+                    if name.startswith("hostile") and name != "hostile-object":
+                        assert SCRIPT in page.locator("main").inner_text(), name
                 expected = "Failed to load resource: the server responded with a status of 404 (Not Found)"
                 assert set(person.faults) == {expected}  # the view of a fault
                 nested = person.go(views["nested-item"])

@@ -145,7 +145,7 @@ class TestForms:
         (cookie,) = browser.get("/").cookies
         name, *attributes = cookie.split("; ")
         assert name.startswith("__Host-fanfold=")
-        assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict", "Secure"]
+        assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Lax", "Secure"]
         assert browser.get("/").cookies == []
 
     def test_a_run_is_stopped_and_says_so(self, stack: OnStack, browser: Browser) -> None:

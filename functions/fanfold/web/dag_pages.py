@@ -27,6 +27,8 @@ TICKS = 30
 """Runs in the strip of a DAG."""
 LISTED = 50
 """Runs on a page of the list."""
+MOST_LOOKED = 500
+"""Runs that are looked through for those of one status: of a stack, each takes several calls."""
 _STATUSES = ("running", "failed", "partial", "cancelled", "success")
 
 
@@ -75,9 +77,11 @@ class DagPages:
         """The list of runs, filtered by DAG and status."""
         dag, status = request.query_params.get("dag", ""), request.query_params.get("status", "")
         page = max(1, _number(request.query_params.get("page"), 1))
-        found = (run for run in self._site.store.runs(dag or None) if status in ("", run.status))
+        latest = itertools.islice(self._site.store.runs(dag or None), page * LISTED + 1 if not status else MOST_LOOKED)
+        found = (run for run in latest if status in ("", run.status))
         shown = list(itertools.islice(found, (page - 1) * LISTED, page * LISTED + 1))
         values = {"dag": dag, "status": status, "page": page, "more": len(shown) > LISTED, "statuses": _STATUSES}
+        values["looked"] = MOST_LOOKED
         return self._render(request, "runs.html", runs=shown[:LISTED], **values)
 
     def dag(self, request: Request) -> Response:

@@ -124,8 +124,10 @@ class Gate:
         return answer
 
     def _set_cookie(self, value: str) -> str:
+        # Who lets people in by other means is asked where links from other sites lead to, too.
+        same_site = "Lax" if self._guard.token is None else "Strict"
         secure = "; Secure" if self._guard.is_secure else ""
-        return f"{self._guard.cookie}={value}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        return f"{self._guard.cookie}={value}; Path=/; HttpOnly; SameSite={same_site}{secure}"
 
 
 def _without_token(request: Request) -> Response:

@@ -56,14 +56,38 @@ function watchRun() {
   source = known = null;
   if (!address) return;
   known = { run: {}, steps: {}, codes: {} };
-  source = new EventSource(address);
-  source.fanfoldAddress = address;
-  source.addEventListener("state", (event) => take(JSON.parse(event.data)));
-  source.addEventListener("end", () => {
-    source.close();
-    source = null;
-    showAnew();
+  source = listen(address, {
+    state: (event) => take(JSON.parse(event.data)),
+    end: () => {
+      source = null;
+      showAnew();
+    },
   });
+  source.fanfoldAddress = address;
+}
+
+// Events from an address until "end" or `close`. A browser gives up for good where the answer is an error, such as that
+// of a gateway that is busy; this asks again, and says how far it has come.
+function listen(address, handlers) {
+  const listening = { close: () => stream.close() };
+  let stream;
+  const open = () => {
+    stream = new EventSource(address);
+    for (const [name, handle] of Object.entries(handlers)) {
+      stream.addEventListener(name, (event) => {
+        if (name === "end") stream.close();
+        handle(event);
+      });
+    }
+    stream.addEventListener("error", () => {
+      if (stream.readyState !== EventSource.CLOSED) return;
+      const again = setTimeout(open, 5000);
+      listening.close = () => clearTimeout(again);
+    });
+    listening.close = () => stream.close();
+  };
+  open();
+  return listening;
 }
 
 function showAnew() {
@@ -249,26 +273,25 @@ function openPanel(address) {
 function closePanel() {
   const panel = document.getElementById("panel");
   panel.hidden = true;
-  for (const stream of panelStreams.splice(0)) stream.close();
   panel.replaceChildren();
+  followLogs();
   if (opener && document.contains(opener)) opener.focus();
 }
 
 // ---- logs ------------------------------------------------------------------------------------------------------
 
-const panelStreams = [];
+const followed = new Map(); // the stream of each log that grows
 
 function followLogs() {
+  for (const [log, stream] of followed) {
+    if (document.contains(log)) continue;
+    stream.close();
+    followed.delete(log);
+  }
   for (const log of all(".log[data-follow]")) {
-    const stream = new EventSource(log.dataset.follow);
+    const stream = listen(log.dataset.follow, { lines: (event) => addLines(log, JSON.parse(event.data)), end: () => {} });
     log.removeAttribute("data-follow");
-    if (log.closest("#panel")) {
-      for (const before of panelStreams.splice(0)) before.close();
-      panelStreams.push(stream);
-    }
-    stream.addEventListener("lines", (event) => addLines(log, JSON.parse(event.data)));
-    stream.addEventListener("end", () => stream.close());
-    stream.addEventListener("error", () => document.contains(log) || stream.close());
+    followed.set(log, stream);
   }
 }
 
