@@ -8,7 +8,9 @@ from pathlib import Path
 import boto3
 import pytest
 from fanfold.local.engine import embedded_aws
+from fanfold.local.up import Up, stack_up
 from fanfold.run.store import ObjectStore
+from places import Laptop, OnStack, Place
 from support import DagRunner
 
 
@@ -25,3 +27,16 @@ def store() -> Iterator[ObjectStore]:
         client = boto3.client("s3")
         client.create_bucket(Bucket="runs")
         yield ObjectStore(client, "runs")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A stack that is up."""
+    with stack_up("fanfold", 0, tmp_path_factory.mktemp("up")) as up:
+        yield up
+
+
+@pytest.fixture(params=["laptop", "stack"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Each of the two places where runs are."""
+    return Laptop(tmp_path) if request.param == "laptop" else OnStack(tmp_path, request.getfixturevalue("up"))

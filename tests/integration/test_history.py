@@ -5,26 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from fanfold.local.up import Up, stack_up
-from places import Laptop, OnStack, Place
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with stack_up("fanfold", 0, tmp_path_factory.mktemp("up")) as up:
-        yield up
-
-
-@pytest.fixture(params=["laptop", "stack"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "laptop":
-        return Laptop(tmp_path)
-    return OnStack(tmp_path, request.getfixturevalue("up"))
-
+from places import Laptop, Place
 
 ETL = """
 params: "FIRST=a"

@@ -202,8 +202,12 @@ class TestCommands:
         (folder / "lib").mkdir(parents=True)
         (folder / "tool.sh").write_text('#!/bin/sh\necho "tool $(cat lib/data.txt) $1"\n')
         (folder / "lib" / "data.txt").write_text("data")
+        (folder / ".env").write_text("WORD=of-a-file\n")
+        (folder / ".git").mkdir()
+        (folder / ".git" / "config").write_text("not for a bucket")
         (folder / "shop.yaml").write_text(
-            'steps:\n  - {name: use, command: ./tool.sh "one two", output: O}\n'
+            "dotenv: [.env, none.env]\nsteps:\n  - {name: word, command: echo $WORD, output: W}\n"
+            '  - {name: use, command: ./tool.sh "one two", output: O}\n'
             "  - {name: fan, run: each, parallel: [a], output: R}\n"
             "---\nname: each\nsteps:\n  - {name: s, command: ./tool.sh $1, output: O}\n"
         )
@@ -211,6 +215,8 @@ class TestCommands:
         assert pushed.returncode == 0, pushed.stderr
         started = server.fanfold("start", "shop", "--json")
         steps = json.loads(started.stdout)["steps"]
+        assert steps["word"]["output"] == {"W": "of-a-file"}
+        assert ".git" not in server.aws("s3", "ls", "--recursive", f"s3://{server.bucket}/dags/")
         assert steps["use"]["output"] == {"O": "tool data one two"}
         assert steps["fan"]["document"]["outputs"] == [{"O": "tool data a"}]
 

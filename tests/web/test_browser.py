@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fanfold.local.up import Up, stack_up
 from places import Laptop, OnStack, Place
 from served import Visitor, served, visitor
 
@@ -74,12 +72,6 @@ name: machine
 steps:
   - {name: touch, command: "echo touched $1"}
 """
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with stack_up("fanfold", 0, tmp_path_factory.mktemp("up")) as up:
-        yield up
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fanfold.local.up import Up, stack_up
 from fanfold.web.app import create_app
 from fanfold.web.cloud import CloudSite
 from fanfold.web.laptop import LaptopSite
@@ -33,19 +31,6 @@ name: child
 steps:
   - {name: work, command: "echo did $1; test $1 != b || test -e FOLDER/mended"}
 """
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with stack_up("fanfold", 0, tmp_path_factory.mktemp("up")) as up:
-        yield up
-
-
-@pytest.fixture(params=["laptop", "stack"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "laptop":
-        return Laptop(tmp_path)
-    return OnStack(tmp_path, request.getfixturevalue("up"))
 
 
 def site_of(place: Place) -> Site:

@@ -69,7 +69,22 @@ def _of_folder(folder: Path) -> dict[str, bytes]:
     dags = [name for name, data in found.items() if name.endswith(SUFFIXES) and is_dag(name, data)]
     if not dags:
         return {}
+    for name in dags:
+        found |= _dotenv_files(folder, name)
     return {name: data for name, data in found.items() if name not in dags} | {name: found[name] for name in dags}
+
+
+def _dotenv_files(folder: Path, name: str) -> dict[str, bytes]:
+    """The files that the DAGs of a file name as ``dotenv``: they begin with a dot, and go because they are named."""
+    with suppress(DagFileError):  # the stack's own report tells
+        dags = read_dag_file(name, fetch_from(folder), os.environ).dags.values()
+        paths = {Path(dag.place.file).parent / text for dag in dags for text in dag.dotenv if not _is_outside(text)}
+        return {path.as_posix(): (folder / path).read_bytes() for path in paths if (folder / path).is_file()}
+    return {}
+
+
+def _is_outside(path: str) -> bool:
+    return path.startswith(("/", "~")) or ".." in path.split("/")
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -191,19 +191,16 @@ class _FileLogReader(LogReader):
         self._folder, self._step, self._index = folder, step, index
         self._read: dict[Path, int] = {}
 
-    def read(self, *, last: bool) -> list[LogLine]:
-        lines = []
+    def read(self, *, last: bool) -> Iterator[LogLine]:
         for path, step, index in self._files():
-            done = self._read.get(path, 0)
             with path.open("rb") as file:
-                file.seek(done)
-                data = file.read()
-            whole = data if last else data[: data.rfind(b"\n") + 1]
-            self._read[path] = done + len(whole)
-            stream = _STREAMS[path.suffix]
-            texts = whole.decode("utf-8", "replace").split("\n")
-            lines += [LogLine(step, index, stream, text) for text in texts[: None if texts[-1] else -1]]
-        return lines
+                file.seek(self._read.get(path, 0))
+                for line in file:
+                    if not last and not line.endswith(b"\n"):
+                        break
+                    self._read[path] = self._read.get(path, 0) + len(line)
+                    text = line.removesuffix(b"\n").decode("utf-8", "replace")
+                    yield LogLine(step, index, _STREAMS[path.suffix], text)
 
     def _files(self) -> Iterator[tuple[Path, str, int | None]]:
         """Each log file with the step and the item that wrote it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fanfold.history.run_store import LogLine, LogReader
@@ -37,20 +38,18 @@ class InsightsLogReader(LogReader):
         self._from = int(started)
         self._seen: set[str] = set()
 
-    def read(self, *, last: bool) -> list[LogLine]:
-        lines: list[LogLine] = []
+    def read(self, *, last: bool) -> Iterator[LogLine]:
         while self._groups:
             found = self._query()
             new = [entry for entry in found if entry["@ptr"] not in self._seen]
             self._seen |= {entry["@ptr"] for entry in new}
             entries = [json.loads(entry["@message"]) for entry in new]
-            lines += [_line(entry) for entry in entries if self._is_asked_for(entry)]
+            yield from (_line(entry) for entry in entries if self._is_asked_for(entry))
             if len(found) < MOST_LINES:
                 break
             self._from = max(self._from + 1, _seconds(found[-1]["@timestamp"]))
         if not last:
             self._from = max(self._from, int(time.time()) - _LATE_SECONDS)
-        return lines
 
     def _query(self) -> list[dict[str, str]]:
         run = self._run if self._index is None else f"{self._run}/{self._step}/{self._index}"

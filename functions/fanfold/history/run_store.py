@@ -66,8 +66,11 @@ class LogReader(ABC):
     """The log of a run, a step or an item, as it grows."""
 
     @abstractmethod
-    def read(self, *, last: bool) -> list[LogLine]:
-        """The lines that have come since the last call; one that has not ended only if this is the `last` call."""
+    def read(self, *, last: bool) -> Iterator[LogLine]:
+        """The lines that have come since the last call; one that has not ended only if this is the `last` call.
+
+        They are read while one goes through them, so that a log may be larger than memory.
+        """
 
 
 class RunStore(ABC):

@@ -84,6 +84,11 @@ def dag_of_address(part: str) -> str:
     return _decoded(part)
 
 
+def whole_number(text: str | None, default: int) -> int:
+    """A number of a query or a header, at most nine digits; the default for anything else."""
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) < 10 else default
+
+
 def _encoded(name: str) -> str:
     return quote(name.replace("~", "~0").replace("/", "~1").replace("?", "~2"), safe="")
 

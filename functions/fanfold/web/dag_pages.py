@@ -19,7 +19,7 @@ from fanfold.asl.stages import cut
 from fanfold.dag.diagnostics import Problem
 from fanfold.drawing.svg import as_svg
 from fanfold.history.run_store import RunSummary
-from fanfold.web.addresses import dag_of_address
+from fanfold.web.addresses import dag_of_address, whole_number
 from fanfold.web.firing import next_firing
 from fanfold.web.site import DagEntry, Site
 
@@ -76,7 +76,7 @@ class DagPages:
     def runs(self, request: Request) -> Response:
         """The list of runs, filtered by DAG and status."""
         dag, status = request.query_params.get("dag", ""), request.query_params.get("status", "")
-        page = max(1, _number(request.query_params.get("page"), 1))
+        page = max(1, whole_number(request.query_params.get("page"), 1))
         latest = itertools.islice(self._site.store.runs(dag or None), page * LISTED + 1 if not status else MOST_LOOKED)
         found = (run for run in latest if status in ("", run.status))
         shown = list(itertools.islice(found, (page - 1) * LISTED, page * LISTED + 1))
@@ -117,16 +117,12 @@ class DagPages:
 
     def cost(self, request: Request) -> Response:
         """What a run costs."""
-        items = min(max(1, _number(request.query_params.get("items"), 1000)), 1_000_000)
+        items = min(max(1, whole_number(request.query_params.get("items"), 1000)), 1_000_000)
         told = self._site.cost(self._entry(request), items)
         return self._render(request, "_cost.html", cost=told)
 
     def _entry(self, request: Request) -> DagEntry:
         return self._site.dag(dag_of_address(request.path_params["dag"]))
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) < 10 else default
 
 
 def _seconds(run: RunSummary) -> float:

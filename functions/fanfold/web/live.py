@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -61,10 +61,12 @@ class LiveRuns:
             return known
 
     def _data(self, place: RunPlace, known: _Known) -> RunData:
-        if known.data is None or known.data.begun() is None:
+        if known.data is None:
             data = self._site.store.data(place.root)
             for step, index in place.items:
                 data = data.child(step, index)
+            if data.begun() is None:
+                return data  # it may come to lie elsewhere (``histRetentionDays``)
             known.data = data
         return known.data
 
@@ -132,11 +134,10 @@ async def log_events(
     while True:
         view = await run_sync(lambda: live.view(RunPlace(place.root), age=seconds))
         over = not view.is_running
-        lines = await run_sync(partial(reader.read, last=over))
-        new = lines[max(0, known - count) :]
-        count += len(lines)
+        read, new = await run_sync(partial(read_lines, reader, last=over, skip=known - count))
+        count += read
         if new:
-            yield event("lines", [line_json(line) for line in new[-MOST_LINES:]], count)
+            yield event("lines", [line_json(line) for line in new], count)
         if over:
             yield event("end", {})
             return
@@ -150,6 +151,16 @@ def open_log(site: Site, place: RunPlace, index: int | None) -> LogReader:
     if place.step is None:
         raise NoSuchRun("a run has no log of its own")
     return site.store.log(place.root, place.step, index, place.items)
+
+
+def read_lines(reader: LogReader, *, last: bool, skip: int = 0) -> tuple[int, list[LogLine]]:
+    """How many lines have come, and of those behind the first `skip` the last that are shown."""
+    kept: deque[LogLine] = deque(maxlen=MOST_LINES)
+    count = 0
+    for count, line in enumerate(reader.read(last=last), 1):
+        if count > skip:
+            kept.append(line)
+    return count, list(kept)
 
 
 def line_json(line: LogLine) -> dict[str, str]:

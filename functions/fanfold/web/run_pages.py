@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from fanfold.asl.stages import cut
 from fanfold.dag.model import Dag
 from fanfold.drawing.svg import as_svg
 from fanfold.history.run_data import StepState
 from fanfold.history.run_store import NoSuchRun
-from fanfold.web.addresses import RunPlace, parse
-from fanfold.web.live import MOST_LINES, LiveRuns, log_events, open_log, run_events
+from fanfold.web.addresses import RunPlace, parse, whole_number
+from fanfold.web.live import LiveRuns, log_events, open_log, read_lines, run_events
 from fanfold.web.site import Site
-from fanfold.web.views import RunView, grid_of, lanes, timeline
+from fanfold.web.views import Failure, RunView, failures, grid_of, lanes, timeline
 
 ROWS = 100
 """Entries of a document on a page."""
-SHOWN_FAILURES = 10
 KEPT_DAGS = 64
+"""DAGs that runs are of, kept for their graphs."""
 SHOWN_JSON = 512 * 1024
 """Bytes of a document that is shown as JSON; a larger one can be downloaded."""
 _CHUNK = 256 * 1024
@@ -76,7 +77,7 @@ class RunPages:
             "graph": self._graph(view),
             "bars": {bar.name: bar for bar in timeline(view)},
             "grids": grids,
-            "failures": list(self._failed(view)),
+            "failures": self._failed(view),
         }
 
     def _graph(self, view: RunView) -> Markup | None:
@@ -102,28 +103,12 @@ class RunPages:
             self._dags[key] = dag
         return self._dags[key]
 
-    def _failed(self, view: RunView) -> Iterator[dict[str, Any]]:
-        """The steps that failed, of those with children the first items that did."""
-        for step in view.steps:
-            marks = view.marks.get(step.name, [])
-            failed = [index for index, mark in enumerate(marks) if mark["status"] == "failed"]
-            if step.status != "failed" and not failed:
-                continue
-            items = []
-            if failed:
-                labels = self._live.data(view.place).labels(step.name)
-                items = [(index, labels[index], marks[index].get("error")) for index in failed[:SHOWN_FAILURES]
-                         if index < len(labels)]  # fmt: skip
-            yield {
-                "step": step,
-                "place": view.place.of_step(step.name),
-                "items": items,
-                "more": len(failed) - len(items),
-            }
-
     def _failures(self, request: Request, place: RunPlace) -> Response:
         view = self._live.view(place, age=0.5)
-        return self._render(request, "_failures.html", view=view, failures=list(self._failed(view)))
+        return self._render(request, "_failures.html", failures=self._failed(view))
+
+    def _failed(self, view: RunView) -> list[Failure]:
+        return list(failures(view, self._live.data(view.place).labels))
 
     def _step(self, request: Request, place: RunPlace, view: RunView) -> Response:
         step = self._known_step(view, place)
@@ -158,14 +143,13 @@ class RunPages:
     # ---- fan-outs ------------------------------------------------------------------------------------------------
 
     def _grid_values(self, query: Mapping[str, str], view: RunView, step: StepState) -> dict[str, Any]:
-        page = query.get("page", "1")
         grid = grid_of(
             view.marks[step.name],
             self._live.data(view.place).labels(step.name),
             by="item" if query.get("by") == "item" else "failed",
             query=query.get("q", "")[:200],
             status=query.get("status", ""),
-            page=int(page) if page.isascii() and page.isdecimal() and len(page) < 8 else 1,
+            page=whole_number(query.get("page"), 1),
         )
         return {"grid": grid, "step": step, "place": view.place.of_step(step.name), "view": view}
 
@@ -186,10 +170,9 @@ class RunPages:
         view = self._live.view(place, age=0.5)
         step, data = self._known_step(view, place), self._live.data(place)
         value = data.value(step.name)
-        page = request.query_params.get("page", "1")
-        page_number = max(1, int(page)) if page.isascii() and page.isdecimal() and len(page) < 8 else 1
-        values: dict[str, Any] = {"view": view, "step": step, "place": place, "page": page_number, "text": None}
-        values |= {"rows": [], "pages": max(1, -(-(step.total or 0) // ROWS)), "first": (page_number - 1) * ROWS}
+        page = max(1, whole_number(request.query_params.get("page"), 1))
+        values: dict[str, Any] = {"view": view, "step": step, "place": place, "page": page, "text": None}
+        values |= {"rows": [], "pages": max(1, -(-(step.total or 0) // ROWS)), "first": (page - 1) * ROWS}
         if value is not None and step.total is not None:
             values["rows"] = data.results(value, values["first"], ROWS)
             with closing(data.open(value)) as file:
@@ -203,9 +186,7 @@ class RunPages:
         value = data.value(place.step or "")
         if value is None:
             raise NoSuchRun(f"the step {place.step!r} has left no document")
-        name = "".join(
-            sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in place.step or ""
-        )
+        name = re.sub("[^A-Za-z0-9_-]", "_", place.step or "")
         headers = {"content-disposition": f'attachment; filename="{name}-{place.root[:8]}.json"'}
         file = data.open(value)
         return StreamingResponse(iter(lambda: file.read(_CHUNK), b""), media_type="application/json", headers=headers)
@@ -218,8 +199,8 @@ class RunPages:
         follow = view.is_running and status in ("running", "waiting")
         told: dict[str, Any] = {"address": of_item.address, "follow": follow, "lines": [], "left_out": 0}
         if not follow:
-            lines = open_log(self._site, place, index).read(last=True)
-            told |= {"lines": lines[-MOST_LINES:], "left_out": max(0, len(lines) - MOST_LINES)}
+            count, lines = read_lines(open_log(self._site, place, index), last=True)
+            told |= {"lines": lines, "left_out": count - len(lines)}
         return told
 
     def _log_place(self, place: RunPlace) -> tuple[RunPlace, int | None]:
@@ -232,8 +213,7 @@ class RunPages:
 
     def _log_events(self, request: Request, place: RunPlace) -> Response:
         step, index = self._log_place(place)
-        known = request.headers.get("last-event-id", "")
-        count = int(known) if known.isascii() and known.isdecimal() and len(known) < 12 else 0
+        count = whole_number(request.headers.get("last-event-id"), 0)
         seconds = self._site.live_seconds
         stream = log_events(self._live, self._site, step, index, seconds, count, once=not self._streams)
         return _stream(stream)
@@ -241,7 +221,8 @@ class RunPages:
     def _log_text(self, _request: Request, place: RunPlace) -> Response:
         step, index = self._log_place(place)
         lines = open_log(self._site, step, index).read(last=True)
-        return PlainTextResponse("".join(f"{line.step} {line.stream}: {line.text}\n" for line in lines))
+        texts = (f"{line.step} {line.stream}: {line.text}\n" for line in lines)
+        return StreamingResponse(texts, media_type="text/plain")
 
     def _events(self, _request: Request, place: RunPlace) -> Response:
         self._live.view(place, age=1.0)

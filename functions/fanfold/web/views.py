@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fanfold.history.run_data import ITEM_STATUSES, RunData, StepState
@@ -108,9 +108,49 @@ def _ended(step: StepState) -> StepState:
     """A step of a run that is over: it neither runs nor waits, whatever it noted last."""
     if step.status not in ("running", "waiting"):
         return step
-    from dataclasses import replace
-
     return replace(step, status="failed" if step.status == "running" else "not_started")
+
+
+SHOWN_FAILURES = 10
+"""Items of a step that are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item that failed."""
+
+    index: int
+    label: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step that failed, or some of whose items did."""
+
+    step: StepState
+    place: RunPlace
+    first: list[FailedItem]
+    more: int
+    """Items that failed besides."""
+
+
+def failures(view: RunView, labels_of: Callable[[str], Sequence[str]]) -> Iterator[Failure]:
+    """What failed of a run; `labels_of` tells what the items of a step are called."""
+    for step in view.steps:
+        marks = view.marks.get(step.name, [])
+        failed = [index for index, mark in enumerate(marks) if mark["status"] == "failed"]
+        if step.status != "failed" and not failed:
+            continue
+        labels = labels_of(step.name) if failed else ()
+        first = [FailedItem(index, label_of(labels, index), marks[index].get("error"))
+                 for index in failed[:SHOWN_FAILURES]]  # fmt: skip
+        yield Failure(step, view.place.of_step(step.name), first, len(failed) - len(first))
+
+
+def label_of(labels: Sequence[str], index: int) -> str:
+    """What an item is called; empty where that is not known."""
+    return labels[index] if index < len(labels) else ""
 
 
 def speed_in_words(step: StepState, marks: Sequence[Mark], now: float) -> str:
@@ -183,10 +223,10 @@ def grid_of(
     """The cells of a fan-out: `by` is ``failed`` (first) or ``item``; `query` is looked for in the labels of items."""
     wanted = query.casefold()
     cells = [
-        Cell(index, mark["status"], labels[index] if index < len(labels) else "")
+        Cell(index, mark["status"], label_of(labels, index))
         for index, mark in enumerate(marks)
         if status in ("", mark["status"])
-        and (not wanted or (index < len(labels) and wanted in labels[index].casefold()) or wanted == f"#{index}")
+        and (not wanted or wanted in label_of(labels, index).casefold() or wanted == f"#{index}")
     ]
     if by == "failed":
         cells.sort(key=lambda cell: ITEM_STATUSES.index(cell.status))
@@ -256,6 +296,9 @@ def lanes(marks: Sequence[Mark], labels: Sequence[str]) -> list[Bar]:
             lane = len(free) if len(free) < MOST_LANES else min(range(len(free)), key=free.__getitem__)
             free += [0.0] * (lane + 1 - len(free))
         free[lane] = end
-        label = labels[index] if index < len(labels) else ""
-        bars.append(_bar(f"{index} {label}"[:80], marks[index]["status"], start, end - start, first, last, lane))
+        bars.append(
+            _bar(
+                f"{index} {label_of(labels, index)}"[:80], marks[index]["status"], start, end - start, first, last, lane
+            )
+        )
     return bars
