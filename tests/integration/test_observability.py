@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     }  # fmt: skip
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    written_before = logging.getLogger("fanfold")  # Powertools keep its stream, which may be another test's
+    monkeypatch.setattr(written_before, "handlers", [])
+    monkeypatch.delattr(written_before, "init", raising=False)
     environment.logger.cache_clear()
     environment.base_runtime.cache_clear()
     with embedded(functions=functions) as aws:  # type: ignore[arg-type]

@@ -22,6 +22,8 @@ def unpacked(store: ObjectStore, digest: str, folder: Path) -> Path:
     """The folder with the files of a bundle, below `folder`; it is whole as soon as it is there."""
     import tarfile  # few DAGs have a bundle
 
+    from fanfold.run.archive import unpack
+
     target = folder / digest
     with _LOCK:
         if target.is_dir():
@@ -29,6 +31,6 @@ def unpacked(store: ObjectStore, digest: str, folder: Path) -> Path:
         half = folder / f"{digest}.{os.getpid()}"
         shutil.rmtree(half, ignore_errors=True)
         with tarfile.open(fileobj=io.BytesIO(store.get_bytes(bundle_key(digest)))) as archive:
-            archive.extractall(half, filter="data")
+            unpack(archive, half, "data")
         half.rename(target)
     return target

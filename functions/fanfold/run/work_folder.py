@@ -49,11 +49,13 @@ def _state(folder: Path) -> dict[str, tuple[int, int]]:
 def _fetch(context: RunContext, key: str) -> None:
     import tarfile
 
+    from fanfold.run.archive import unpack
+
     with tempfile.TemporaryFile() as packed:
         context.runtime.store.get_file(key, packed)
         packed.seek(0)
         with tarfile.open(fileobj=packed) as archive:
-            archive.extractall(context.work_folder, filter="tar")
+            unpack(archive, context.work_folder, "tar")
 
 
 def _store(context: RunContext) -> str:
