@@ -42,7 +42,8 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         monkeypatch.setenv(name, value)
     written_before = logging.getLogger("fanfold")  # Powertools keep its stream, which may be another test's
     monkeypatch.setattr(written_before, "handlers", [])
-    monkeypatch.delattr(written_before, "init", raising=False)
+    for mark in ("init", "powertools_handler"):
+        monkeypatch.delattr(written_before, mark, raising=False)
     environment.logger.cache_clear()
     environment.base_runtime.cache_clear()
     with embedded(functions=functions) as aws:  # type: ignore[arg-type]
