@@ -93,6 +93,20 @@ def test_defaults_are_those_of_the_run(place: Place) -> None:
     assert result["steps"]["say"]["output"] == {"SAID": "wörld 1|two words"}
 
 
+def test_a_default_that_a_run_must_find_is_never_given_as_a_text(tmp_path: Path) -> None:
+    place = Laptop(tmp_path)
+    place.write("two", "params: $(date) b\nsteps:\n  - {name: s, command: 'echo $1-$2', output: O}\n")
+    client = client_of(place)
+    answer = form(client, "/dags/two/start", of="/dags/two", **{"param-0": "$(date)", "param-1": "c"})
+    assert (answer.status_code, "give $1 a value too" in answer.text) == (409, True)
+    answer = form(client, "/dags/two/start", of="/dags/two", **{"param-0": "a $(b)", "param-1": "b"})
+    run = answer.headers["location"].removeprefix("/runs/")
+    place.wait(run)
+    result = place.store.data(run).result()
+    assert result is not None
+    assert result["steps"]["s"]["output"] == {"O": "a $(b)-b"}
+
+
 def test_faults_of_what_is_asked_for_are_told(place: Place) -> None:
     put(place, "good", "steps:\n  - {name: s, command: 'true'}\n")
     run = place.run("good", "steps:\n  - {name: s, command: 'true'}\n")

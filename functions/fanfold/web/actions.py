@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -10,6 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from fanfold.dag.model import Dag
 from fanfold.dag.params import Parameters
 from fanfold.web.addresses import RunPlace, dag_of_address
+from fanfold.web.live import LiveRuns
 from fanfold.web.security import is_own_form
 from fanfold.web.site import CannotStart, Site
 
@@ -19,8 +23,8 @@ _NOT_OURS = "this form is not of this browser, or too old: go back, load the pag
 class Actions:
     """See the module."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, live: LiveRuns) -> None:
+        self._site, self._live = site, live
 
     async def start(self, request: Request) -> Response:
         """Start a run of a DAG with the parameters of the form."""
@@ -44,11 +48,12 @@ class Actions:
         """Run again what did not succeed of a run."""
         return await self._on_run(request, self._site.retry)
 
-    async def _on_run(self, request: Request, act: object) -> Response:
+    async def _on_run(self, request: Request, act: Callable[[str], None]) -> Response:
         if await _form(request) is None:
             return PlainTextResponse(_NOT_OURS, 403)
         run: str = request.path_params["run"]
-        await run_in_threadpool(act, run)  # type: ignore[arg-type]
+        await run_in_threadpool(act, run)
+        self._live.forget(run)
         return RedirectResponse(RunPlace(run).address, 303)
 
 
@@ -59,7 +64,10 @@ async def _form(request: Request) -> FormData | None:
 
 
 def parameters_of_form(dag: Dag, form: FormData) -> Parameters:
-    """What the form gives: a field that still holds its default is none, so that the run finds the default itself."""
+    """What the form gives: a field that still holds its default is none, so that the run finds the default itself.
+
+    Raises CannotStart where that cannot be said: of positional ones, only the last can be left out.
+    """
     named: dict[str, str] = {}
     positional: dict[int, str] = {}
     for place, argument in enumerate(dag.params):
@@ -73,5 +81,8 @@ def parameters_of_form(dag: Dag, form: FormData) -> Parameters:
             named[argument.name] = value
         else:
             positional[place] = value
+    for place in range(max(positional, default=0)):
+        if place not in positional and re.search("[$`]", dag.params[place].template):
+            raise CannotStart(f"give ${place + 1} a value too: its default is only known in a run")
     texts = [positional.get(place, dag.params[place].template) for place in range(max(positional, default=-1) + 1)]
     return Parameters(tuple(texts), named)

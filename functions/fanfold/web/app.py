@@ -42,7 +42,7 @@ def create_app(site: Site, guard: Guard, *, streams: bool = True) -> Starlette:
     """
     live = LiveRuns(site)
     render = partial(_render, _templates(site), site)
-    dags, runs, actions = DagPages(site, render), RunPages(site, live, render, streams=streams), Actions(site)
+    dags, runs, actions = DagPages(site, render), RunPages(site, live, render, streams=streams), Actions(site, live)
     routes = [
         Route("/", dags.index),
         Route("/dags/{dag}", dags.dag),

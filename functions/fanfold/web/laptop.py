@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ from fanfold.web.site import CannotStart, Catalogue, DagEntry, Site, read_entry
 
 MOST_FILES = 1000
 """DAG files that are shown."""
+MOST_FOLDERS = 2000
+"""Folders that are looked through: this may be somebody's home."""
 START_SECONDS = 30.0
 """Within which a run must have begun."""
 
@@ -45,19 +48,27 @@ class LaptopSite(Site):
         self._one_cost = threading.Lock()
 
     def dags(self) -> Mapping[str, DagEntry]:
-        files = sorted({*self._files(self._folder), *self._files_of_runs()})[:MOST_FILES]
-        fingerprint = [(path, status.st_mtime_ns, status.st_size) for path in files for status in [path.stat()]]
-        return self._catalogue.entries(fingerprint, lambda: [entry for path in files for entry in self._read(path)])
+        versions: dict[Path, tuple[int, int]] = {}
+        for path in sorted({*self._files(), *self._files_of_runs()})[:MOST_FILES]:
+            with suppress(OSError):  # gone since
+                status = path.stat()
+                versions[path] = status.st_mtime_ns, status.st_size
+        return self._catalogue.entries(versions, lambda: [entry for path in versions for entry in self._read(path)])
 
-    def _files(self, folder: Path) -> Iterator[Path]:
-        with suppress(PermissionError):
-            for entry in folder.iterdir():
-                if entry.name.startswith(".") or entry.name in _LEFT_OUT or entry == self._home:
-                    continue
-                if entry.is_dir():
-                    yield from self._files(entry)
-                elif entry.suffix in SUFFIXES and entry.is_file():
-                    yield entry
+    def _files(self) -> Iterator[Path]:
+        """The YAML files below the folder, those nearer to it first."""
+        waiting = deque([self._folder])
+        for _ in range(MOST_FOLDERS):
+            if not waiting:
+                return
+            with suppress(OSError):
+                for entry in waiting.popleft().iterdir():
+                    if entry.name.startswith(".") or entry.name in _LEFT_OUT or entry == self._home:
+                        continue
+                    if entry.is_dir():
+                        waiting += [] if entry.is_symlink() else [entry]
+                    elif entry.suffix in SUFFIXES and entry.is_file():
+                        yield entry
 
     def _files_of_runs(self) -> Iterator[Path]:
         """The files of DAGs that have run from elsewhere."""

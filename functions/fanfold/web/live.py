@@ -52,6 +52,12 @@ class LiveRuns:
         with known.lock:
             return self._data(place.run, known)
 
+    def forget(self, root: str) -> None:
+        """Something was done to this run: look at it, and at its children, anew."""
+        with self._lock:
+            for place in [place for place in self._known if place.root == root]:
+                del self._known[place]
+
     def _of(self, place: RunPlace) -> _Known:
         with self._lock:
             known = self._known.setdefault(place, _Known())
