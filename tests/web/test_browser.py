@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,11 +125,15 @@ def test_a_run_is_started_watched_understood_and_mended(chromium: Browser, place
         seen = set()
         page.locator(".cells a").first.wait_for(timeout=20_000)
         assert page.locator(".cells a").count() == count
+        page.get_by_label("Find").fill("file-1")
         while not status(page, "partial").count():
             seen.add(counts(page).get("success", 0))
             page.wait_for_timeout(150)
         assert len(seen) >= 3, "the grid fills while one looks"
         page.get_by_role("button", name="Retry").wait_for()
+        page.get_by_text(re.compile(rf"^\d+ of {count} items$")).wait_for()  # what was looked for is still looked for
+        page.get_by_label("Find").fill("")
+        page.locator(f".cells:has(a:nth-child({count}))").wait_for()
         assert counts(page) == {"failed": failed, "success": count - failed}
         assert page.locator(".cells a[data-s=f]").count() == failed
         assert [cell.get_attribute("data-s") for cell in page.locator(".cells a").all()[:failed]] == ["f"] * failed
@@ -160,6 +165,16 @@ def test_a_run_is_stopped(chromium: Browser, laptop: Laptop) -> None:
         status(page, "cancelled").wait_for(timeout=15_000)
         page.get_by_role("button", name="Retry").wait_for()
         assert counts(page) == {"cancelled": 20}
+
+
+def test_a_page_whose_server_is_gone_says_so(chromium: Browser, laptop: Laptop) -> None:
+    laptop.write("nightly", NIGHTLY.replace("sleep 0.1", "sleep 2"))
+    with served(laptop.folder, laptop.options) as address, visitor(chromium, address) as person:
+        page = start(person, 20)
+        page.locator(".cells a[data-s=r]").first.wait_for()
+        assert page.locator("#lost").is_hidden()
+        os.kill(address.process, signal.SIGKILL)
+        page.locator("#lost").wait_for(timeout=15_000)
 
 
 def test_a_log_is_followed(chromium: Browser, laptop: Laptop) -> None:

@@ -107,6 +107,31 @@ def test_a_default_that_a_run_must_find_is_never_given_as_a_text(tmp_path: Path)
     assert result["steps"]["s"]["output"] == {"O": "a $(b)-b"}
 
 
+ODD_NAMES = [".", "..", "result.json", "begun.json", "a/b ?#%x", "~1~3"]
+
+
+def test_no_name_of_a_step_is_taken_for_a_file_or_a_folder(place: Place) -> None:
+    steps = "".join(f"  - {{name: {json.dumps(name)}, run: c, parallel: [a, b], output: O{number}}}\n"
+                    for number, name in enumerate(ODD_NAMES))  # fmt: skip
+    run = place.run("odd", f"steps:\n{steps}---\nname: c\nsteps:\n  - {{name: s, command: echo $1, output: O}}\n")
+    assert place.store.summary(run).status == "success"
+    client = client_of(place)
+    page = client.get(f"/runs/{run}")
+    links = sorted(set(re.findall(f'href="(/runs/{run}/steps/[^"/]+/items/1)"', page.text)))
+    assert len(links) == len(ODD_NAMES)
+    for link in links:
+        assert "<dd><pre>b</pre></dd>" in client.get(link).text, link
+    if isinstance(place, Laptop):
+        assert {path.name for path in (place.folder / "home/runs").iterdir()} == {run}
+
+
+def test_a_parameter_that_no_command_takes_is_refused(tmp_path: Path) -> None:
+    place = Laptop(tmp_path)
+    place.write("hello", DAG)
+    answer = form(client_of(place), "/dags/hello/start", of="/dags/hello", **{"param-0": "x" * 300_000})
+    assert (answer.status_code, "128 KB" in answer.text) == (409, True)
+
+
 def test_faults_of_what_is_asked_for_are_told(place: Place) -> None:
     put(place, "good", "steps:\n  - {name: s, command: 'true'}\n")
     run = place.run("good", "steps:\n  - {name: s, command: 'true'}\n")

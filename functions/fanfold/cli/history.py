@@ -84,8 +84,8 @@ def moment(seconds: float) -> str:
 
 
 def took(run: RunSummary) -> str:
-    """How long a run took, or has taken so far."""
-    return duration(run.seconds if run.seconds is not None else time.time() - run.started)
+    """How long a run took, or has taken so far; empty of one whose end nobody noted."""
+    return duration(run.seconds if run.seconds is not None or not run.is_running else time.time() - run.started)
 
 
 def duration(seconds: float | None) -> str:

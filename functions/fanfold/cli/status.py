@@ -51,8 +51,9 @@ def status_json(store: RunStore, run: RunSummary) -> dict[str, Json]:
 
 def _tree(store: RunStore, run: RunSummary, shown: int, console: Console) -> Tree:
     attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
+    lasted = f" in {took(run)}" if took(run) else ""
     title = Text.assemble(
-        glyph(run.status, console), (f" {run.dag}", "bold"), f" {run.status} in {took(run)}{attempt}\n",
+        glyph(run.status, console), (f" {run.dag}", "bold"), f" {run.status}{lasted}{attempt}\n",
         (f"  run {run.run}, started {moment(run.started)}", "dim"),
     )  # fmt: skip
     if run.params:

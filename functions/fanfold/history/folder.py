@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fanfold.dag.diagnostics import DagFileError
 from fanfold.dag.model import Dag
@@ -23,7 +23,7 @@ from fanfold.dag.read import read_dag_file
 from fanfold.history.folder_store import FolderStore
 from fanfold.history.run_data import RunData
 from fanfold.history.run_store import LogLine, LogReader, NoSuchRun, RunFault, RunStore, RunSummary
-from fanfold.run.keys import prefix_of_run, stop_key
+from fanfold.run.keys import folder_of_step, prefix_of_run, stop_key
 from fanfold.run.runtime import Cancellation
 
 NOTE = "run.json"
@@ -129,7 +129,7 @@ class LocalRunStore(RunStore):
         self._note(run)
         folder = self._folder / run
         for caller, place in above:
-            folder = folder / quote(caller, safe="") / str(place)
+            folder = folder / folder_of_step(caller) / str(place)
         return _FileLogReader(folder, step, index)
 
     def dag(self, run: str, begun: Mapping[str, Any]) -> Dag | None:
@@ -209,7 +209,7 @@ class _FileLogReader(LogReader):
                 if self._step in (None, unquote(path.stem)):
                     yield path, unquote(path.stem), None
             return
-        item = self._folder / quote(self._step or "", safe="") / str(self._index)
+        item = self._folder / folder_of_step(self._step or "") / str(self._index)
         for path in sorted(item.rglob("*"), key=_by_age):
             if path.suffix in _STREAMS:
                 yield path, unquote(path.stem), self._index

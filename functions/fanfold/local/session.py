@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 from fanfold.dag.diagnostics import DagFileError, Problem
 from fanfold.dag.model import Dag, Place
@@ -38,7 +37,7 @@ from fanfold.local.constants import ACCOUNT, FUNCTION_ARNS, REGION
 from fanfold.local.folder import fetch_from
 from fanfold.local.secrets_file import put_secrets
 from fanfold.run.events import Observer, RunEvent, ignore
-from fanfold.run.keys import prefix_of_run, result_key, stop_key
+from fanfold.run.keys import folder_of_step, prefix_of_run, result_key, stop_key
 from fanfold.run.runtime import Cancellation, Runtime
 from fanfold.run.store import ObjectStore
 
@@ -266,7 +265,7 @@ class Session:
             document = step.get("document", {})
             if "object" in document:
                 del document["object"]
-                document["file"] = str(self.log_folder / quote(name, safe="") / "document.json")
+                document["file"] = str(self.log_folder / folder_of_step(name) / "document.json")
 
     def cancel(self) -> None:
         """Stop the run: no step and no item starts any more, processes end, the document is still folded."""

@@ -17,9 +17,14 @@ def prefix_of_run(root: str, keep_days: int | None = None) -> str:
     return f"kept-{kept}/{root}"
 
 
+def folder_of_step(step: str) -> str:
+    """What the folder of a step is called: never as a file of its run is, and not ``..``."""
+    return quote(step, safe="").replace(".", "%2E")
+
+
 def prefix_of_step(prefix: str, step: str) -> str:
     """Where the objects of one step of a run lie."""
-    return f"{prefix}/{quote(step, safe='')}"
+    return f"{prefix}/{folder_of_step(step)}"
 
 
 def prefix_of_item(prefix: str, step: str, index: int) -> str:

@@ -1,7 +1,8 @@
 """The addresses of runs, steps and items: ``/runs/RUN/steps/STEP/items/INDEX``, and so on down into children.
 
 A step's name may hold a slash, which no server passes on unharmed: ``~1`` stands for it, and ``~0`` for ``~``, as in
-RFC 6901; so does ``~2`` for a question mark, at which an HTTP API of API Gateway cuts a path off, encoded or not.
+RFC 6901. So does ``~2`` for a question mark, at which an HTTP API of API Gateway cuts a path off, encoded or not, and
+``~3`` for a dot where a browser would take the name for a folder.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ def whole_number(text: str | None, default: int) -> int:
 
 
 def _encoded(name: str) -> str:
-    return quote(name.replace("~", "~0").replace("/", "~1").replace("?", "~2"), safe="")
+    escaped = name.replace("~", "~0").replace("/", "~1").replace("?", "~2")
+    return quote(escaped.replace(".", "~3") if name in (".", "..") else escaped, safe="")
 
 
 def _decoded(part: str) -> str:
-    return part.replace("~2", "?").replace("~1", "/").replace("~0", "~")
+    return part.replace("~3", ".").replace("~2", "?").replace("~1", "/").replace("~0", "~")

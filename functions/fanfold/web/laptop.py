@@ -118,10 +118,16 @@ class LaptopSite(Site):
         said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who waits
         options = ("--home", str(self._home))
         mark = arguments.index("--") if "--" in arguments else len(arguments)
-        process = subprocess.Popen(
-            [*_COMMAND, command, *arguments[:mark], *options, *arguments[mark:]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = subprocess.Popen(
+                [*_COMMAND, command, *arguments[:mark], *options, *arguments[mark:]],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
+            )  # fmt: skip
+        except (OSError, ValueError) as fault:
+            said.close()
+            raise CannotStart(
+                f"a parameter cannot be handed to a command, which takes 128 KB at most: {fault}"
+            ) from None
         threading.Thread(target=process.wait, name="reaper", daemon=True).start()
         return process, said
 

@@ -215,6 +215,7 @@ class RunPages:
         step, index = self._log_place(place)
         count = whole_number(request.headers.get("last-event-id"), 0)
         seconds = self._site.live_seconds
+        open_log(self._site, step, index)  # while a fault can still be told
         stream = log_events(self._live, self._site, step, index, seconds, count, once=not self._streams)
         return _stream(stream)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -89,6 +90,9 @@ def view_of(summary: RunSummary, data: RunData, place: RunPlace) -> RunView:
         status, seconds, error = result.get("status", lost), result.get("seconds"), result.get("error")
     if status != "running":
         steps = [_ended(step) for step in steps]
+    marks: dict[str, list[Mark]] = {step.name: list(data.marks(step)) for step in steps if step.total is not None}
+    if status != "running":  # what was noted last may not be how it ended
+        steps = [_counted(step, marks[step.name]) if step.name in marks else step for step in steps]
     return RunView(
         place,
         begun.get("dag", summary.dag),
@@ -100,7 +104,7 @@ def view_of(summary: RunSummary, data: RunData, place: RunPlace) -> RunView:
         error,
         begun.get("file"),
         steps,
-        {step.name: list[Mark](data.marks(step)) for step in steps if step.total is not None},
+        marks,
     )
 
 
@@ -109,6 +113,10 @@ def _ended(step: StepState) -> StepState:
     if step.status not in ("running", "waiting"):
         return step
     return replace(step, status="failed" if step.status == "running" else "not_started")
+
+
+def _counted(step: StepState, marks: Sequence[Mark]) -> StepState:
+    return replace(step, counts=Counter(mark["status"] for mark in marks))
 
 
 SHOWN_FAILURES = 10

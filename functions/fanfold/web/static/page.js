@@ -66,6 +66,13 @@ function watchRun() {
   source.fanfoldAddress = address;
 }
 
+let silent = 0; // errors since something was heard
+
+function tellLost(isLost) {
+  if (!isLost) silent = 0;
+  document.getElementById("lost").hidden = !isLost;
+}
+
 // Events from an address until "end" or `close`. A browser gives up for good where the answer is an error, such as that
 // of a gateway that is busy; this asks again, and says how far it has come.
 function listen(address, handlers) {
@@ -75,11 +82,14 @@ function listen(address, handlers) {
     stream = new EventSource(address);
     for (const [name, handle] of Object.entries(handlers)) {
       stream.addEventListener(name, (event) => {
+        tellLost(false);
         if (name === "end") stream.close();
         handle(event);
       });
     }
     stream.addEventListener("error", () => {
+      silent += 1;
+      if (silent > 1) tellLost(true);
       if (stream.readyState !== EventSource.CLOSED) return;
       const again = setTimeout(open, 5000);
       listening.close = () => clearTimeout(again);
@@ -90,22 +100,24 @@ function listen(address, handlers) {
   return listening;
 }
 
+let filtersBefore = []; // of forms that are about to be replaced
+
 function showAnew() {
-  const filters = all("[data-fan] form").map((form) => [form.action, new URLSearchParams(new FormData(form)).toString()]);
+  filtersBefore = all("[data-fan] form").map((form) => [form.action, new URLSearchParams(new FormData(form)).toString()]);
   const address = location.pathname + location.search;
-  htmx.ajax("GET", address, { target: "#main", select: "#main", swap: "outerHTML" }).then(() => {
-    for (const form of all("[data-fan] form")) {
-      const before = filters.find(([action]) => action === form.action)?.[1];
-      if (before !== undefined && before !== new URLSearchParams(new FormData(form)).toString()) fillAgain(form, before);
-    }
-  });
+  htmx.ajax("GET", address, { target: "#main", select: "#main", swap: "outerHTML" });
   const item = document.querySelector("#panel:not([hidden]) .only-panel");
   if (item) openPanel(item.getAttribute("href"));
 }
 
-function fillAgain(form, values) {
-  for (const [name, value] of new URLSearchParams(values)) form.elements[name].value = value;
-  htmx.trigger(form, "change");
+// Once htmx listens to the new forms.
+function fillAgain() {
+  for (const [action, values] of filtersBefore.splice(0)) {
+    const form = all("[data-fan] form").find((other) => other.action === action);
+    if (!form || values === new URLSearchParams(new FormData(form)).toString()) continue;
+    for (const [name, value] of new URLSearchParams(values)) form.elements[name].value = value;
+    htmx.trigger(form, "change");
+  }
 }
 
 function take(news) {
@@ -325,7 +337,12 @@ function begin() {
 }
 
 document.addEventListener("DOMContentLoaded", begin);
-document.addEventListener("htmx:afterSettle", begin);
+document.addEventListener("htmx:afterSettle", (event) => {
+  begin();
+  if (event.target.id === "main") fillAgain();
+});
+for (const fault of ["htmx:responseError", "htmx:sendError"]) document.addEventListener(fault, () => tellLost(true));
+document.addEventListener("htmx:afterOnLoad", () => tellLost(false));
 setInterval(tick, 1000);
 
 document.addEventListener("click", (event) => {
