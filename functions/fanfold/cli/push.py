@@ -14,13 +14,12 @@ from rich.text import Text
 
 from fanfold.cli.files import check_readable, problem_text
 from fanfold.cli.remote import connected
-from fanfold.dag.diagnostics import DagFileError
+from fanfold.dag.diagnostics import DagFileError, problems_of_report
 from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.bundles import is_dag
 from fanfold.deploy.stack import Stack
 from fanfold.handlers.parser import DAG_PREFIX, REPORT_SUFFIX
 from fanfold.local.folder import UnusableFile, fetch_from
-from fanfold.local.session import problems_of_report
 
 WAIT_SECONDS = 120.0
 """How long to wait for the report of a file."""

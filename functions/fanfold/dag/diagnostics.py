@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fanfold.dag.model import Place
 
@@ -27,6 +28,11 @@ class Problem:
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
+
+
+def problems_of_report(reported: Iterable[dict[str, Any]]) -> tuple[Problem, ...]:
+    """The problems of a deployment's report, as it is stored beside the DAG file."""
+    return tuple(Problem(**{**problem, "place": Place(**problem["place"])}) for problem in reported)
 
 
 class DagFileError(Exception):

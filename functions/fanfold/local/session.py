@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fanfold.dag.diagnostics import DagFileError, Problem
-from fanfold.dag.model import Dag, Place
+from fanfold.dag.diagnostics import DagFileError, problems_of_report
+from fanfold.dag.model import Dag
 from fanfold.dag.params import from_arguments
 from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.clients import Clients
@@ -276,7 +276,3 @@ def record_of_lost_run(dag: str, run: str, ended: Mapping[str, Any]) -> RunRecor
     """The record of an execution that ended, as DescribeExecution says, before it could write its own."""
     cause = f"{ended.get('error', ended['status'])}: {ended.get('cause', 'the execution left no result')}"
     return {"dag": dag, "run": run, "status": "failed", "error": cause, "steps": {}}
-
-
-def problems_of_report(reported: list[dict[str, Any]]) -> tuple[Problem, ...]:
-    return tuple(Problem(**{**problem, "place": Place(**problem["place"])}) for problem in reported)

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fanfold.dag.diagnostics import Problem
-from fanfold.dag.model import Place
+from fanfold.dag.diagnostics import problems_of_report
 from fanfold.dag.params import Parameters
 from fanfold.dag.read import SUFFIXES
 from fanfold.deploy.bundles import is_dag
@@ -74,5 +73,4 @@ def _with_report(entry: DagEntry, store: ObjectStore, key: str, keys: list[str])
     report: dict[str, Any] = store.get_json(key) if key in keys else {}
     if report.get("status") != "refused":
         return entry
-    problems = tuple(Problem(**{**told, "place": Place(**told["place"])}) for told in report["problems"])
-    return replace(entry, errors=problems, refused=True)
+    return replace(entry, errors=problems_of_report(report["problems"]), refused=True)
