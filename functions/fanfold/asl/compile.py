@@ -1,8 +1,9 @@
 """Dag → state machine definitions in Amazon States Language (docs/architecture.md).
 
-Functions, machines and the cluster are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
-``${PlannerFunction}``, ``${ReducerFunction}``, ``${StateMachineArnPrefix}``, and for containers ``${EcsCluster}``,
-``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}``, ``${EcsAssignPublicIp}``, ``${StackPrefix}``.
+Functions, machines and the cluster are named by placeholders, which a deployment fills in: ``${Partition}``,
+``${RunnerFunction}``, ``${PlannerFunction}``, ``${ReducerFunction}``, ``${StateMachineArnPrefix}``, and for containers
+``${EcsCluster}``, ``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}``, ``${EcsAssignPublicIp}``,
+``${StackPrefix}``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from itertools import pairwise
 from typing import Literal
 
 from fanfold.asl.computes import Platform, compute_of_leaf, compute_of_segment
-from fanfold.asl.fan_outs import FanOutChoice, FanOutFacts, choose, longest_seconds, with_retries
+from fanfold.asl.fan_outs import (
+    FAN_OUT_EVENTS,
+    OTHER_EVENTS,
+    PARALLEL_EVENTS,
+    SEGMENT_EVENTS,
+    FanOutChoice,
+    FanOutFacts,
+    choose,
+    longest_seconds,
+)
 from fanfold.asl.names import machine_name
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
@@ -24,6 +34,7 @@ from fanfold.asl.states import (
     caught,
     container_task,
     distributed,
+    express_retries,
     function_task,
     items_from_s3,
     machine_task,
@@ -88,7 +99,18 @@ def fan_out_choices(dag_set: DagSet, key: str, platform: Platform) -> dict[str, 
         for step in dag_set.dags[key].steps
         if step.calls_child
     }
-    return choose(facts)
+    return choose(facts, OTHER_EVENTS + _events(cut(dag_set.dags[key])))
+
+
+def _events(stages: Sequence[Stage]) -> int:
+    """Events of history that the states of stages take besides the items of fan-outs."""
+    events = 0
+    for stage in stages:
+        if isinstance(stage, Branches):
+            events += PARALLEL_EVENTS + sum(SEGMENT_EVENTS + _events(branch) for branch in stage.branches)
+        else:
+            events += SEGMENT_EVENTS if isinstance(stage, Segment) else FAN_OUT_EVENTS
+    return events
 
 
 def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
@@ -105,9 +127,9 @@ def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
     return FanOutFacts(
         items=items,
         concurrency=parallel.max_concurrent if parallel else 1,
-        retries=step.retry.limit if step.retry else 0,
         child=kind,
-        seconds=None if seconds is None else with_retries(seconds, step.retry),
+        seconds=seconds,
+        retry=step.retry,
     )
 
 
@@ -143,7 +165,7 @@ class _Compiler:
 
     def definition(self) -> Definition:
         stages = cut(self._dag)
-        names = _Names(step.name for step in self._dag.steps if step.calls_child)
+        names = _Names(step for step in self._dag.steps if step.calls_child)
         chain: dict[str, Definition] = {}
         if self._dag.delay_sec is not None:
             chain[names.unique("delay")] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
@@ -202,39 +224,45 @@ class _Compiler:
             over = {"task": "handOver", "execution.$": "$$.Execution.Name", "payload": payload}
             states[names.unique(f"{name} input")] = function_task("Planner", over)
             states[name] = container_task(compute, {"task": "segment"})
-        states[name]["Catch"] = [caught(lost)]
+        states[name]["Catch"] = caught(lost)
         states[lost] = function_task("Runner", {"task": "lost", **task, "scope.$": "$"} | marks)
         return states
 
     def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
         reads = step.parallel is not None and step.parallel.reads_s3  # with the rights of the DAG's commands
-        shell = reads or _needs_shell(step) or ("begin" in opening and _begin_needs_shell(self._dag))
+        # the first task is the runner's in any case: it waits for a function that was idle for weeks, items do not
+        shell = reads or _needs_shell(step) or "begin" in opening
+        choice = self._choices[step.name]
         plan: Definition = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
         fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
         if self._container_of_child(step) is not None:
             plan["pointers"] = True
-        choice = self._choices[step.name]
         if choice.reads_items:
             plan["batch"] = choice.batch or 1
+        reduce = names.unique(f"{step.name}.reduce")
         return {
             names.unique(f"{step.name}.plan"): function_task("Runner" if shell else "Planner", plan | opening),
-            step.name: self._map(step),
-            names.unique(f"{step.name}.reduce"): function_task("Reducer", fold | closing),
+            names.of_map(step): self._map(step, names) | {"Catch": caught(reduce)},
+            reduce: function_task("Reducer", fold | closing),
         }
 
     def _container_of_child(self, step: Step) -> Compute | None:
         child = self._dags[self._children[step.run or ""]]
         return compute_of_leaf(child, self._platform) if child.is_leaf else None
 
-    def _map(self, step: Step) -> Definition:
+    def _map(self, step: Step, names: _Names) -> Definition:
         choice = self._choices[step.name]
-        item, failed = f"{step.name}.item", f"{step.name}.item failed"
+        item, failed = names.unique(f"{step.name}.item"), names.unique(f"{step.name}.item failed")
         selected: Definition = {"index.$": "$$.Map.Item.Index", "args.$": "$$.Map.Item.Value", "fan.$": "$.fan"}
         if choice.batch is None:
-            states = {item: self._item(step) | {"Catch": [caught(failed)], "End": True}}
+            states = {item: self._item(step) | {"End": True}}
         else:
-            states = several_items(step.name, self._objects[self._children[step.run or ""]], failed)
+            more, done = names.unique(f"{step.name}.item more?"), names.unique(f"{step.name}.item done")
+            states = several_items(item, more, done, self._objects[self._children[step.run or ""]])
             selected["from"] = 0
+        states[item]["Catch"] = caught(failed)
+        if choice.execution == "EXPRESS":
+            states[item]["Retry"] = express_retries(step.retry, several=choice.batch is not None)
         map_state: Definition = {
             "Type": "Map",
             "ItemsPath": "$.items",
@@ -259,35 +287,56 @@ class _Compiler:
         if compute is not None:
             state = container_task(compute, task | retry_limits(step.retry), tries=step.retry is not None)
         elif self._dags[key].is_leaf:
-            state = function_task("Runner", task | given | retry_marks(step.retry))
+            state = function_task("Runner", task | given | retry_marks(step.retry), of_item=True)
         else:
             started_by = {"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id"}
             state = machine_task(self._machines[key], given | started_by | retry_marks(step.retry))
-        state["Retry"] += retries(step.retry)
+        state["Retry"] += retries(step.retry, coded=self._dags[key].is_leaf)
         return state
 
 
 class _Names:
-    """The names of one machine's states, each used once; a fan-out's Map has the name of its step."""
+    """The names of one machine's states, those inside Maps and branches too, each used once."""
 
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
+    def __init__(self, fan_outs: Iterable[Step]) -> None:
+        self._taken: set[str] = set()
+        self._maps = {step.name: self.unique(step.name) for step in fan_outs}
+
+    def of_map(self, step: Step) -> str:
+        """The name of a fan-out's Map: that of its step, as far as a state can have it."""
+        return self._maps[step.name]
 
     def unique(self, name: str) -> str:
         """`name`, shortened to what a state's name may have, with a mark where it is taken."""
-        name = name if len(name) <= MAX_STATE_NAME else f"{name[: MAX_STATE_NAME - 3]}…"
-        while name in self._taken:
-            name = f"{name[: MAX_STATE_NAME - 1]}'"
-        self._taken.add(name)
+        shown, marks = _shortened(name, MAX_STATE_NAME), 0
+        while shown in self._taken:
+            marks += 1
+            mark = "'" if marks == 1 else f"'{marks}"
+            shown = _shortened(name, MAX_STATE_NAME - len(mark)) + mark
+        self._taken.add(shown)
+        return shown
+
+
+def name_length(name: str) -> int:
+    """Characters of a state's name as Java counts them: an emoji has two."""
+    return len(name.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _shortened(name: str, most: int) -> str:
+    if name_length(name) <= most:
         return name
+    while name_length(name) > most - 1:
+        name = name[:-1]
+    return f"{name}…"
 
 
 def _linked(chain: dict[str, Definition], end: str | None) -> dict[str, Definition]:
     """Let each state lead to the next and the last to `end`, or let it be the end.
 
-    What a state's ``Catch`` names is a second way to the state's own successor.
+    What a task's ``Catch`` names is a second way to the task's own successor.
     """
-    caught = {catch["Next"]: name for name, state in chain.items() for catch in state.get("Catch", [])}
+    tasks = {name: state for name, state in chain.items() if state["Type"] == "Task"}
+    caught = {catch["Next"]: name for name, state in tasks.items() for catch in state.get("Catch", [])}
     main = [name for name in chain if name not in caught]
     for name, following in pairwise([*main, end]):
         chain[name or ""] |= {"End": True} if following is None else {"Next": following}
@@ -308,11 +357,6 @@ def _needs_shell(step: Step) -> bool:
     if step.parallel is not None and step.parallel.source is not None:
         texts.append(step.parallel.source)
     return _any_shell(texts, step.preconditions)
-
-
-def _begin_needs_shell(dag: Dag) -> bool:
-    texts = [*_templates(dag.params), *_templates(dag.env)]
-    return bool(dag.dotenv) or _any_shell(texts, dag.preconditions)
 
 
 def _templates(arguments: tuple[Argument, ...]) -> list[str]:

@@ -89,6 +89,7 @@ class Target:
 
     def _substitutions(self) -> dict[str, str]:
         values = {
+            "Partition": self.machine_arns.split(":")[1],
             "RunnerFunction": self.runner_arn,
             "PlannerFunction": self.planner_arn,
             "ReducerFunction": self.reducer_arn,
