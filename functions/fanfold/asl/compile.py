@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -26,7 +27,8 @@ from fanfold.asl.fan_outs import (
     choose,
     longest_seconds,
 )
-from fanfold.asl.names import machine_name
+from fanfold.asl.judge import MapFacts
+from fanfold.asl.names import MAX_STATE_NAME, machine_name, shortened
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
@@ -46,9 +48,6 @@ from fanfold.asl.states import (
 from fanfold.dag.expressions import template
 from fanfold.dag.model import Argument, Compute, Dag, DagSet, Precondition, Step
 from fanfold.dag.read import without_suffix
-
-MAX_STATE_NAME = 80
-"""Characters of a state's name (Amazon States Language)."""
 
 Bundles = Mapping[str, str]
 """For a DAG file: the digest of the bundle with the files of its folder."""
@@ -81,14 +80,32 @@ def machine_names(dag_set: DagSet) -> dict[str, str]:
     }
 
 
-def compile_dag_set(
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A state machine, and what its definition does not tell."""
+
+    definition: Definition
+    steps: Mapping[str, str]
+    """The step that a state belongs to, by the state's name; not all have one."""
+    maps: Mapping[str, MapFacts]
+    """By the Map's name."""
+
+
+def compile_machines(
     dag_set: DagSet, platform: Platform | None = None, bundles: Bundles | None = None
-) -> dict[str, Definition]:
-    """The definition of every DAG that has a state machine, by key; children before those that call them."""
+) -> dict[str, Compiled]:
+    """The machine of every DAG that has one, by key; children before those that call them."""
     names = machine_names(dag_set)
     ordered = sorted(names, key=lambda key: (_height(dag_set, key), key))
     objects = {key: digest(dag_object(dag_set, key, bundles)) for key in dag_set.dags}
-    return {key: _Compiler(dag_set, key, names, objects, platform or Platform()).definition() for key in ordered}
+    return {key: _Compiler(dag_set, key, names, objects, platform or Platform()).compiled() for key in ordered}
+
+
+def compile_dag_set(
+    dag_set: DagSet, platform: Platform | None = None, bundles: Bundles | None = None
+) -> dict[str, Definition]:
+    """The definition of every machine, as `compile_machines` gives them."""
+    return {key: machine.definition for key, machine in compile_machines(dag_set, platform, bundles).items()}
 
 
 def fan_out_choices(dag_set: DagSet, key: str, platform: Platform) -> dict[str, FanOutChoice]:
@@ -114,8 +131,6 @@ def _events(stages: Sequence[Stage]) -> int:
 
 
 def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
-    parallel = step.parallel
-    items = 1 if parallel is None else parallel.max_items if parallel.items is None else len(parallel.items)
     seconds = None
     if not child.is_leaf:
         kind: Literal["function", "container", "machine"] = "machine"
@@ -125,12 +140,18 @@ def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
         kind = "function"
         seconds = longest_seconds(child)
     return FanOutFacts(
-        items=items,
-        concurrency=parallel.max_concurrent if parallel else 1,
+        items=_most_items(step),
+        concurrency=step.parallel.max_concurrent if step.parallel else 1,
         child=kind,
         seconds=seconds,
         retry=step.retry,
     )
+
+
+def _most_items(step: Step) -> int:
+    if step.parallel is None:
+        return 1
+    return step.parallel.max_items if step.parallel.items is None else len(step.parallel.items)
 
 
 def containers(dag_set: DagSet, platform: Platform) -> Iterator[Compute]:
@@ -163,9 +184,15 @@ class _Compiler:
         self._platform = platform
         self._choices = fan_out_choices(dag_set, key, platform)
 
-    def definition(self) -> Definition:
+    def compiled(self) -> Compiled:
+        fan_outs = [step for step in self._dag.steps if step.calls_child]
+        names = _Names(fan_outs)
+        definition = self._definition(names)
+        facts = {names.of_map(step): MapFacts(_most_items(step), self._choices[step.name].call) for step in fan_outs}
+        return Compiled(definition, names.steps, facts)
+
+    def _definition(self, names: _Names) -> Definition:
         stages = cut(self._dag)
-        names = _Names(step for step in self._dag.steps if step.calls_child)
         chain: dict[str, Definition] = {}
         if self._dag.delay_sec is not None:
             chain[names.unique("delay")] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
@@ -215,14 +242,15 @@ class _Compiler:
         """The task of a segment, and the one that says so where that ended without an answer."""
         task = {"dag": self._digest, "steps": [step.name for step in segment.steps]}
         payload = {"task": "segment", **task, "scope.$": "$"} | marks
-        name, lost = names.unique(_segment_name(segment)), names.unique(f"{_segment_name(segment)} lost")
+        title, owner = _segment_name(segment), segment.steps[0] if segment.steps else None
+        name, lost = names.unique(title, owner), names.unique(f"{title} lost", owner)
         states: dict[str, Definition] = {}
         compute = compute_of_segment(self._dag, segment, self._platform)
         if compute is None:
             states[name] = function_task("Runner", payload)
         else:
             over = {"task": "handOver", "execution.$": "$$.Execution.Name", "payload": payload}
-            states[names.unique(f"{name} input")] = function_task("Planner", over)
+            states[names.unique(f"{title} input", owner)] = function_task("Planner", over)
             states[name] = container_task(compute, {"task": "segment"})
         states[name]["Catch"] = caught(lost)
         states[lost] = function_task("Runner", {"task": "lost", **task, "scope.$": "$"} | marks)
@@ -239,9 +267,9 @@ class _Compiler:
             plan["pointers"] = True
         if choice.reads_items:
             plan["batch"] = choice.batch or 1
-        reduce = names.unique(f"{step.name}.reduce")
+        reduce = names.unique(f"{step.name}.reduce", step)
         return {
-            names.unique(f"{step.name}.plan"): function_task("Runner" if shell else "Planner", plan | opening),
+            names.unique(f"{step.name}.plan", step): function_task("Runner" if shell else "Planner", plan | opening),
             names.of_map(step): self._map(step, names) | {"Catch": caught(reduce)},
             reduce: function_task("Reducer", fold | closing),
         }
@@ -252,12 +280,12 @@ class _Compiler:
 
     def _map(self, step: Step, names: _Names) -> Definition:
         choice = self._choices[step.name]
-        item, failed = names.unique(f"{step.name}.item"), names.unique(f"{step.name}.item failed")
+        item, failed = names.unique(f"{step.name}.item", step), names.unique(f"{step.name}.item failed", step)
         selected: Definition = {"index.$": "$$.Map.Item.Index", "args.$": "$$.Map.Item.Value", "fan.$": "$.fan"}
         if choice.batch is None:
             states = {item: self._item(step) | {"End": True}}
         else:
-            more, done = names.unique(f"{step.name}.item more?"), names.unique(f"{step.name}.item done")
+            more, done = names.unique(f"{step.name}.item more?", step), names.unique(f"{step.name}.item done", step)
             states = several_items(item, more, done, self._objects[self._children[step.run or ""]])
             selected["from"] = 0
         states[item]["Catch"] = caught(failed)
@@ -300,34 +328,25 @@ class _Names:
 
     def __init__(self, fan_outs: Iterable[Step]) -> None:
         self._taken: set[str] = set()
-        self._maps = {step.name: self.unique(step.name) for step in fan_outs}
+        self.steps: dict[str, str] = {}
+        """The step that each belongs to, where there is one."""
+        self._maps = {step.name: self.unique(step.name, step) for step in fan_outs}
 
     def of_map(self, step: Step) -> str:
         """The name of a fan-out's Map: that of its step, as far as a state can have it."""
         return self._maps[step.name]
 
-    def unique(self, name: str) -> str:
-        """`name`, shortened to what a state's name may have, with a mark where it is taken."""
-        shown, marks = _shortened(name, MAX_STATE_NAME), 0
+    def unique(self, name: str, step: Step | None = None) -> str:
+        """`name`, shortened to what a state's name may have, with a mark where it is taken; `step` is whose it is."""
+        shown, marks = shortened(name, MAX_STATE_NAME), 0
         while shown in self._taken:
             marks += 1
             mark = "'" if marks == 1 else f"'{marks}"
-            shown = _shortened(name, MAX_STATE_NAME - len(mark)) + mark
+            shown = shortened(name, MAX_STATE_NAME - len(mark)) + mark
         self._taken.add(shown)
+        if step is not None:
+            self.steps[shown] = step.name
         return shown
-
-
-def name_length(name: str) -> int:
-    """Characters of a state's name as Java counts them: an emoji has two."""
-    return len(name.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _shortened(name: str, most: int) -> str:
-    if name_length(name) <= most:
-        return name
-    while name_length(name) > most - 1:
-        name = name[:-1]
-    return f"{name}…"
 
 
 def _linked(chain: dict[str, Definition], end: str | None) -> dict[str, Definition]:

@@ -26,9 +26,6 @@ ALIAS = "live"
 KEPT_VERSIONS = 100
 """Versions of a machine that are kept for a rollback."""
 
-MAX_DEFINITION = 1024 * 1024
-"""Bytes of a definition (Step Functions quotas)."""
-
 
 class NotOurs(Exception):
     """Another file's state machine, or one that Fanfold did not make, stands where one is to be made; says which."""
