@@ -28,7 +28,7 @@ from fanfold.asl.fan_outs import (
     longest_seconds,
 )
 from fanfold.asl.judge import MapFacts
-from fanfold.asl.names import MAX_STATE_NAME, machine_name, shortened
+from fanfold.asl.names import MAX_STATE_NAME, child_machine_name, machine_name, shortened
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
@@ -74,7 +74,7 @@ def machine_names(dag_set: DagSet) -> dict[str, str]:
     """
     root = without_suffix(dag_set.root.place.file)
     return {
-        key: machine_name(root if not key else root + key if key.startswith("#") else f"{root}>{key}")
+        key: child_machine_name(root + key if key.startswith("#") else f"{root}>{key}") if key else machine_name(root)
         for key, dag in dag_set.dags.items()
         if key == "" or not dag.is_leaf
     }
