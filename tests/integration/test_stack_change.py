@@ -112,7 +112,7 @@ def test_every_machine_calls_what_is_there_now(cloudformation: CloudFormation) -
     assert BEFORE.runner_arn in called(aws)
     answer = cloudformation.tell(AFTER)
     assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "")
-    assert called(aws) == AFTER.callable
+    assert called(aws) == AFTER.callees
     assert {report["status"] for report in aws.told} == {"deployed"}
     before = aws.state()
     assert cloudformation.tell(AFTER)["Status"] == "SUCCESS"
