@@ -92,6 +92,12 @@ def test_nothing_in_a_template_is_what_cloudformation_cannot_read(path: Path) ->
     assert aliases == []
 
 
+def test_the_buckets_outlive_their_stack_but_not_a_first_deployment_that_fails(template: dict[str, Any]) -> None:
+    buckets = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::S3::Bucket"]
+    policies = [(bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) for bucket in buckets]
+    assert policies == [("RetainExceptOnCreate", "Retain")] * 2
+
+
 class TestBuild:
     @pytest.mark.parametrize("name", FUNCTIONS)
     def test_each_function_starts_with_only_what_was_built(self, built: Path, name: str) -> None:
