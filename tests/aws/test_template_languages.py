@@ -12,8 +12,10 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
-from stacks import CORNERS, stack
+from moto.events.models import EventPattern
+from stacks import ACCOUNT, CORNERS, REGIONS, Resolved, stack
 
+REGION = REGIONS["aws"]
 ALL_CORNERS = pytest.mark.parametrize("corner", CORNERS)
 
 
@@ -53,3 +55,98 @@ def test_cloudwatch_takes_the_dashboard(corner: str) -> None:
             )
             assert answer.get("DashboardValidationMessages", []) == []
         assert len(client.list_dashboards()["DashboardEntries"]) == 1
+
+
+def status_change(machine: str, execution: str, status: str, partition: str = "aws", region: str = REGION) -> Any:
+    """What Step Functions tells of an execution (*Automating Step Functions event delivery with EventBridge*)."""
+    arn = f"arn:{partition}:states:{region}:{ACCOUNT}"
+    return {
+        "version": "0",
+        "id": "315c1398-40ff-a850-213b-158f73e60175",
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": ACCOUNT,
+        "time": "2026-11-25T19:42:21Z",
+        "region": region,
+        "resources": [f"{arn}:execution:{execution}"],
+        "detail": {
+            "executionArn": f"{arn}:execution:{execution}",
+            "stateMachineArn": f"{arn}:stateMachine:{machine}",
+            "name": execution.rpartition(":")[2],
+            "status": status,
+            "startDate": 1551225271984,
+            "stopDate": 1551225272984,
+            "input": "{}",
+            "output": None,
+        },
+    }
+
+
+class TestMailsOfFailedRuns:
+    @pytest.fixture(params=REGIONS)
+    def partition(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    def told(self, partition: str, machine: str, execution: str, status: str = "FAILED") -> bool:
+        """Whether the stack ``fanfold`` mails that an execution ended so."""
+        pattern = stack("least", partition).of_type("AWS::Events::Rule")["FailedRuns"]["EventPattern"]
+        event = status_change(machine, execution, status, partition, REGIONS[partition])
+        fits: bool = EventPattern.load(json.dumps(pattern)).matches_event(event)
+        return fits
+
+    def test_a_run_that_did_not_succeed_is_told(self, partition: str) -> None:
+        told = {
+            status: self.told(partition, "fanfold_etl", "fanfold_etl:a-run", status)
+            for status in ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE")
+        }
+        assert [status for status, is_told in told.items() if is_told] == ["FAILED", "TIMED_OUT", "ABORTED"]
+
+    def test_what_belongs_to_a_run_is_not_told_besides(self, partition: str) -> None:
+        assert not self.told(partition, "fanfold__etl_child", "fanfold__etl_child:a-run-0-0")
+        # the executions of a DISTRIBUTED Map have its label behind the machine's name
+        assert not self.told(partition, "fanfold_etl/2a41", "fanfold_etl/2a41:1f6c5ed8-6e9d-3f1b-8a0a-9f5d2c8d7e6b")
+
+    def test_runs_of_other_stacks_are_not_told(self, partition: str) -> None:
+        for other in ("fanfold-prod_etl", "fanfolds_etl", "my-fanfold_etl", "etl"):
+            assert not self.told(partition, other, f"{other}:a-run")
+
+
+class TestWhoMayReachTheTopic:
+    @ALL_CORNERS
+    def test_rules_may_without_a_condition_and_alarms_of_this_account_alone(self, corner: str) -> None:
+        found = {}
+        for properties in stack(corner).of_type("AWS::SNS::TopicPolicy").values():
+            for statement in properties["PolicyDocument"]["Statement"]:
+                assert (statement["Effect"], statement["Action"]) == ("Allow", "sns:Publish")
+                found[statement["Principal"]["Service"]] = statement.get("Condition")
+        # "You can't use Condition blocks in Amazon SNS topic policies for EventBridge" (*Amazon SNS permissions*)
+        assert found == {
+            "events.amazonaws.com": None,
+            "cloudwatch.amazonaws.com": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+        }
+
+    @ALL_CORNERS
+    def test_every_topic_and_queue_lets_in_what_sends_to_it(self, corner: str) -> None:
+        resolved = stack(corner)
+        senders = set(senders_of(resolved))
+        assert ("events.amazonaws.com", resolved.outputs["FailureQueue"].rpartition("/")[2]) in senders
+        for service, name in senders:
+            assert any(
+                statement["Effect"] == "Allow" and statement["Principal"].get("Service") == service
+                for kind in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy")
+                for properties in resolved.of_type(kind).values()
+                for statement in properties["PolicyDocument"]["Statement"]
+                if statement["Resource"].endswith(f":{name}") and statement["Principal"] != "*"
+            ), (service, name)
+
+
+def senders_of(resolved: Resolved) -> Iterator[tuple[str, str]]:
+    """(service, name of a topic or queue) of what a rule or an alarm sends to."""
+    for properties in resolved.of_type("AWS::Events::Rule").values():
+        for target in properties["Targets"]:
+            for arn in (target["Arn"], target.get("DeadLetterConfig", {}).get("Arn", "")):
+                if arn.split(":")[2:3] in (["sns"], ["sqs"]):
+                    yield "events.amazonaws.com", arn.rpartition(":")[2]
+    for properties in resolved.of_type("AWS::CloudWatch::Alarm").values():
+        for arn in properties["AlarmActions"]:
+            yield "cloudwatch.amazonaws.com", arn.rpartition(":")[2]
