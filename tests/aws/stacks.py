@@ -117,6 +117,10 @@ class Resolved:
         for stack in self.nested.values():
             yield from stack.all()
 
+    def resources_of(self, kind: str) -> list[str]:
+        """The logical names of the resources of a type."""
+        return [logical for logical, resource in self.resources.items() if resource["Type"] == kind]
+
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """The properties of every resource of a type, also of those in nested stacks, by logical name."""
         return {

@@ -6,17 +6,33 @@ CloudFormation takes such a text as it is, and the service that gets it refuses 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
+from deployed import deployed
 from moto import mock_aws
 from moto.events.models import EventPattern
 from stacks import ACCOUNT, CORNERS, REGIONS, Resolved, stack
 
 REGION = REGIONS["aws"]
 ALL_CORNERS = pytest.mark.parametrize("corner", CORNERS)
+
+
+DAG = """
+name: seen
+steps:
+  - name: fan
+    run: child
+    parallel: [1, 2]
+    retryPolicy: {limit: 1, intervalSec: 0}
+---
+name: child
+steps:
+  - {name: work, command: "test $1 != 2"}
+"""
 
 
 def texts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -150,3 +166,95 @@ def senders_of(resolved: Resolved) -> Iterator[tuple[str, str]]:
     for properties in resolved.of_type("AWS::CloudWatch::Alarm").values():
         for arn in properties["AlarmActions"]:
             yield "cloudwatch.amazonaws.com", arn.rpartition(":")[2]
+
+
+Metric = tuple[str, str, frozenset[tuple[str, str]]]
+"""Namespace, name, and dimensions with their values. CloudWatch adds nothing up over dimensions."""
+
+
+@pytest.fixture(scope="module", params=["least", "image alone"])
+def emitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> set[Metric]:
+    """What the functions write as metrics while files are deployed and refused, and runs go well and fail."""
+    with deployed(stack(request.param), tmp_path_factory.mktemp("metrics")) as there:
+        assert there.put("seen.yaml", DAG)["status"] == "deployed"
+        assert there.put("broken.yaml", "steps: 5\n")["status"] == "refused"
+        assert there.run("seen") == "FAILED"
+    return {(space, name, frozenset(dimensions.items())) for space, name, dimensions in there.metrics()}
+
+
+def alarmed(resolved: Resolved) -> Iterator[Metric]:
+    """What the alarms watch."""
+    for properties in resolved.of_type("AWS::CloudWatch::Alarm").values():
+        dimensions = {item["Name"]: item["Value"] for item in properties["Dimensions"]}
+        yield properties["Namespace"], properties["MetricName"], frozenset(dimensions.items())
+
+
+def drawn(resolved: Resolved) -> Iterator[Metric]:
+    """What the dashboard's graphs name."""
+    for row in rows(resolved):
+        space, name, *rest = (part for part in row if not isinstance(part, dict))
+        yield space, name, frozenset(zip(rest[::2], rest[1::2], strict=True))
+
+
+def rows(resolved: Resolved, expressions: bool = False) -> Iterator[list[Any]]:
+    """The rows of the dashboard's graphs that name a metric, or those that search for some."""
+    for properties in resolved.of_type("AWS::CloudWatch::Dashboard").values():
+        for widget in json.loads(properties["DashboardBody"])["widgets"]:
+            for row in widget["properties"]["metrics"]:
+                if isinstance(row[0], dict) == expressions:
+                    yield row
+
+
+class TestMetrics:
+    def test_every_alarm_and_graph_names_what_the_code_emits(self, emitted: set[Metric]) -> None:
+        named = [metric for metric in (*alarmed(stack("most")), *drawn(stack("most"))) if metric[0] == "Fanfold"]
+        assert len(named) == 3
+        assert [metric for metric in named if metric not in emitted] == []
+
+    def test_every_search_finds_what_the_code_emits(self, emitted: set[Metric]) -> None:
+        searches = list(rows(stack("most"), expressions=True))
+        assert len(searches) == 1
+        for (row,) in searches:
+            read = re.fullmatch(
+                r"""SEARCH\('\{(\w+),([\w,]+)\} (\w+)="([^"]+)" MetricName=\(([^)]+)\)', 'Sum', 300\)""",
+                row["expression"],
+            )
+            assert read is not None, row["expression"]
+            space, names, key, value, metrics = read.groups()
+            for metric in re.findall(r'"(\w+)"', metrics):
+                assert any(
+                    (space, metric) == found[:2] and set(names.split(",")) == set(dict(found[2]))
+                    and dict(found[2])[key] == value
+                    for found in emitted
+                ), metric  # fmt: skip
+
+    @ALL_CORNERS
+    def test_what_is_watched_of_aws_is_there_and_is_this_stack_s(self, corner: str) -> None:
+        resolved = stack(corner)
+        there = {
+            dimension: {part.value({"Ref": name}) for part in resolved.all() for name in part.resources_of(kind)}
+            for dimension, kind in {"FunctionName": "AWS::Lambda::Function", "RuleName": "AWS::Events::Rule"}.items()
+        }
+        there["QueueName"] = {arn.rpartition(":")[2] for arn in queues(resolved)}
+        for space, name, dimensions in {*alarmed(resolved), *drawn(resolved)}:
+            if space != "Fanfold":
+                ((dimension, value),) = dimensions
+                assert dimension == METRICS_OF_AWS[space, name]
+                assert value in there[dimension]
+
+
+METRICS_OF_AWS = {
+    ("AWS/Events", "TriggeredRules"): "RuleName",
+    ("AWS/Lambda", "Duration"): "FunctionName",
+    ("AWS/Lambda", "Errors"): "FunctionName",
+    ("AWS/Lambda", "Invocations"): "FunctionName",
+    ("AWS/Lambda", "Throttles"): "FunctionName",
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
+}
+"""The dimension of each metric (the services' pages *Monitoring … with CloudWatch*)."""
+
+
+def queues(resolved: Resolved) -> Iterator[str]:
+    """The ARNs of the stack's queues."""
+    for name in resolved.resources_of("AWS::SQS::Queue"):
+        yield resolved.value({"Fn::GetAtt": [name, "Arn"]})
