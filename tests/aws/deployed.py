@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from botocore.exceptions import ClientError
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.stack import Stack
@@ -29,8 +30,21 @@ from fanfold.web.handler import stack_of_environment
 from places import OnStack
 from stacks import Resolved
 
-Note = Callable[[str, str, str, dict[str, Any]], None]
-"""Is told of a call: the role's ARN, the service, the operation and its parameters."""
+
+@dataclass(frozen=True)
+class Call:
+    """A call of AWS by a function or a container of the stack."""
+
+    role: str
+    """The ARN of the role."""
+    service: str
+    operation: str
+    params: dict[str, Any]
+    error: str = ""
+    """The code of the error that it ended with."""
+
+
+Note = Callable[[Call], None]
 
 FUNCTIONS = {"Planner": planner, "Reducer": reducer, "Runner": runner, "RunnerImage": runner}
 
@@ -52,14 +66,30 @@ class Deployed:
         class Noted(Clients):
             def _make(self, service: str) -> Any:
                 client = super()._make(service)
+                called = client._make_api_call
 
-                def tell(params: dict[str, Any], model: Any, **_: Any) -> None:
-                    note(role, model.service_model.service_name, model.name, params)
+                def call(operation: str, params: dict[str, Any]) -> Any:
+                    error = ""
+                    try:
+                        return _with_redrives(called, operation, params)
+                    except ClientError as fault:
+                        error = fault.response["Error"]["Code"]
+                        raise
+                    finally:
+                        note(Call(role, service, operation, params, error))
 
-                client.meta.events.register("provide-client-params", tell)
+                client._make_api_call = call
                 return client
 
         return Noted()
+
+    @property
+    def has_containers(self) -> bool:
+        return bool(self.resolved.of_type("AWS::ECS::TaskDefinition"))
+
+    @property
+    def has_page(self) -> bool:
+        return "Web" in self.resolved.nested
 
     @property
     def someone(self) -> Clients:
@@ -76,13 +106,17 @@ class Deployed:
 
     def put(self, path: str, text: str) -> dict[str, Any]:
         """Upload a file of the DAG folder; its report."""
-        bucket = self.environment_of_page["FANFOLD_DAG_BUCKET"]
-        self.someone.s3.put_object(Bucket=bucket, Key=f"dags/{path}", Body=text.encode())
-        report: dict[str, Any] = ObjectStore(self.someone.s3, bucket).get_json(f"dags/{path}.report.json")
+        self.upload(path, text.encode())
+        store = ObjectStore(self.someone.s3, self.resolved.outputs["DagBucket"])
+        report: dict[str, Any] = store.get_json(f"dags/{path}.report.json")
         return report
 
+    def upload(self, path: str, data: bytes) -> None:
+        """Put a file into the DAG folder."""
+        self.someone.s3.put_object(Bucket=self.resolved.outputs["DagBucket"], Key=f"dags/{path}", Body=data)
+
     def remove(self, path: str) -> None:
-        self.someone.s3.delete_object(Bucket=self.environment_of_page["FANFOLD_DAG_BUCKET"], Key=f"dags/{path}")
+        self.someone.s3.delete_object(Bucket=self.resolved.outputs["DagBucket"], Key=f"dags/{path}")
 
     def run(self, dag: str, run: str = "run", **given: Any) -> str:
         """Run a DAG to its end; the execution's status."""
@@ -122,8 +156,18 @@ class Deployed:
                         yield directive["Namespace"], metric["Name"], {name: entry[name] for name in names}
 
 
+def _with_redrives(called: Callable[..., Any], operation: str, params: dict[str, Any]) -> Any:
+    """A call, and what moto lacks of Step Functions: an execution that was broken off can be redriven."""
+    if operation == "RedriveExecution":
+        return {}
+    answer = called(operation, params)
+    if operation == "DescribeExecution" and answer["status"] in ("FAILED", "TIMED_OUT", "ABORTED"):
+        answer.setdefault("redriveStatus", "REDRIVABLE")
+    return answer
+
+
 @contextmanager
-def deployed(resolved: Resolved, folder: Path, note: Note = lambda *_: None) -> Iterator[Deployed]:
+def deployed(resolved: Resolved, folder: Path, note: Note = lambda _: None) -> Iterator[Deployed]:
     """Bring the stack up, and take it down again."""
     functions: dict[str, Any] = {}
     there = Deployed(resolved, folder, note)
@@ -145,7 +189,10 @@ def functions_of(resolved: Resolved) -> list[str]:
 def _fresh() -> Iterator[None]:
     """What a process keeps between calls is made anew, and again afterwards."""
     caches = (environment.logger, environment.base_runtime)
-    with patch.dict(logging.getLogger("fanfold").__dict__, handlers=[]) as kept:
+    with (
+        patch.dict(logging.getLogger("fanfold").__dict__, handlers=[]) as kept,
+        patch.object(container, "HEARTBEAT_SECONDS", 0.1),
+    ):
         for mark in ("init", "powertools_handler"):
             kept.pop(mark, None)
         for cache in caches:

@@ -32,6 +32,7 @@ CORNERS: dict[str, dict[str, str]] = {
         "WebUi": "true",
         "WebUiAuthorizer": AUTHORIZER,
         "AlarmEmail": "someone@example.com",
+        "Tracing": "Active",
         "ParserConcurrency": "5",
         "RunnerConcurrency": "50",
     },
