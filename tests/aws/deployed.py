@@ -56,12 +56,16 @@ class Deployed:
     resolved: Resolved
     folder: Path
     note: Note
+    functions: dict[str, Any] = field(default_factory=dict)
+    """The handlers by the names of the functions."""
+    is_deleting: bool = False
+    """Whether executions keep every machine from being gone."""
     printed: io.StringIO = field(default_factory=io.StringIO)
     """What the functions wrote."""
 
     def clients(self, role: str) -> Clients:
         """Clients whose calls are noted as those of a role."""
-        note = self.note
+        note, answered = self.note, self._answered
 
         class Noted(Clients):
             def _make(self, service: str) -> Any:
@@ -71,7 +75,7 @@ class Deployed:
                 def call(operation: str, params: dict[str, Any]) -> Any:
                     error = ""
                     try:
-                        return _with_redrives(called, operation, params)
+                        return answered(called, operation, params)
                     except ClientError as fault:
                         error = fault.response["Error"]["Code"]
                         raise
@@ -82,6 +86,20 @@ class Deployed:
                 return client
 
         return Noted()
+
+    def _answered(self, called: Callable[..., Any], operation: str, params: dict[str, Any]) -> Any:
+        """The answer to a call, with what moto lacks of Step Functions.
+
+        An execution that was broken off can be redriven, and a machine is still there while it is deleted.
+        """
+        if operation == "RedriveExecution":
+            return {}
+        answer = called(operation, params)
+        if operation == "DescribeExecution" and answer["status"] in ("FAILED", "TIMED_OUT", "ABORTED"):
+            answer.setdefault("redriveStatus", "REDRIVABLE")
+        if operation == "DescribeStateMachine" and self.is_deleting:
+            answer["status"] = "DELETING"
+        return answer
 
     @property
     def has_containers(self) -> bool:
@@ -114,6 +132,10 @@ class Deployed:
     def upload(self, path: str, data: bytes) -> None:
         """Put a file into the DAG folder."""
         self.someone.s3.put_object(Bucket=self.resolved.outputs["DagBucket"], Key=f"dags/{path}", Body=data)
+
+    def tell_parser(self, event: dict[str, Any]) -> None:
+        """Call the parser, as CloudFormation does."""
+        self.functions[self.resolved.value({"Ref": "ParserFunction"})](event, None)
 
     def remove(self, path: str) -> None:
         self.someone.s3.delete_object(Bucket=self.resolved.outputs["DagBucket"], Key=f"dags/{path}")
@@ -156,25 +178,14 @@ class Deployed:
                         yield directive["Namespace"], metric["Name"], {name: entry[name] for name in names}
 
 
-def _with_redrives(called: Callable[..., Any], operation: str, params: dict[str, Any]) -> Any:
-    """A call, and what moto lacks of Step Functions: an execution that was broken off can be redriven."""
-    if operation == "RedriveExecution":
-        return {}
-    answer = called(operation, params)
-    if operation == "DescribeExecution" and answer["status"] in ("FAILED", "TIMED_OUT", "ABORTED"):
-        answer.setdefault("redriveStatus", "REDRIVABLE")
-    return answer
-
-
 @contextmanager
 def deployed(resolved: Resolved, folder: Path, note: Note = lambda _: None) -> Iterator[Deployed]:
     """Bring the stack up, and take it down again."""
-    functions: dict[str, Any] = {}
     there = Deployed(resolved, folder, note)
-    with embedded_aws(functions, launch=partial(_launch, there)), redirect_stdout(there.printed):
+    with embedded_aws(there.functions, launch=partial(_launch, there)), redirect_stdout(there.printed):
         settings = {name: value for name in functions_of(resolved) for name, value in there.environment(name).items()}
         with patch.dict(os.environ, settings | {"FANFOLD_FOLDER": str(folder)}), _fresh():
-            functions |= _functions(there)
+            there.functions |= _functions(there)
             _make_resources(there)
             yield there
 

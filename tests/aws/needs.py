@@ -191,10 +191,13 @@ class Needs:
     def of_target(self, target: Mapping[str, Any]) -> Iterator[Need]:
         """Of a schedule's or a rule's target (*Setting up EventBridge Scheduler*; *Permissions for dead-letter queues*:
         a rule's queue asks its own policy instead)."""
-        role, is_schedule = target["RoleArn"], ":scheduler:::" in target["Arn"]
-        machine = json.loads(target["Input"])["StateMachineArn"] if is_schedule else target["Arn"]
-        yield Need(role, "states:StartExecution", ":".join(machine.split(":")[:7]))
-        if is_schedule:
+        role, arn = target["RoleArn"], target["Arn"]
+        if arn.split(":")[2] == "lambda":
+            yield Need(role, "lambda:InvokeFunction", arn)
+        else:
+            machine = json.loads(target["Input"])["StateMachineArn"] if ":scheduler:::" in arn else arn
+            yield Need(role, "states:StartExecution", ":".join(machine.split(":")[:7]))
+        if arn.split(":")[2] != "states":
             yield Need(role, "sqs:SendMessage", target["DeadLetterConfig"]["Arn"])
 
     # ---- what AWS does with the template's roles --------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from deployed import Call, Deployed
@@ -65,8 +68,8 @@ steps:
 def life_of_dags(there: Deployed) -> None:
     """Files are put, changed, refused and removed; a schedule is changed by somebody else."""
     text = "schedule: '0 1 * * *'\nx-fanfold: {on: {s3: {bucket: b}}}\n" + ONE
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machines, "KEPT_VERSIONS", 1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(machines, "KEPT_VERSIONS", 1)
         for changed in (
             text,
             text.replace("one", "two").replace("'0 1", "'0 2"),
@@ -82,6 +85,28 @@ def life_of_dags(there: Deployed) -> None:
     assert there.put("life.yaml", text.replace("bucket: b", "bucket: c") + "# again\n")["status"] == "deployed"
     assert there.put("life.yaml", "steps: 5\n")["status"] == "refused"
     there.remove("life.yaml")
+
+
+def changes_of_the_stack(there: Deployed) -> None:
+    """CloudFormation tells that the stack was made, has changed, and is deleted."""
+    path = Path(__file__).parents[1] / "events" / "custom_resource_update.json"
+    event = json.loads(path.read_text("utf-8"))
+    event["ResourceProperties"]["DagBucket"] = there.resolved.outputs["DagBucket"]
+    image = "x-fanfold: {compute: ecs, image: 'mine:1'}\n" if there.has_containers else ""
+    with patch.object(urllib.request, "urlopen", lambda *_, **__: io.BytesIO()):
+        there.tell_parser(event | {"RequestType": "Create"})
+        assert there.put("kept.yaml", image + ONE)["status"] == "deployed"
+        there.tell_parser(event)
+        there.tell_parser(event | {"RequestType": "Delete"})
+    assert definitions(there) == {}
+
+
+def a_file_that_waits(there: Deployed) -> None:
+    """A file comes back while runs of what it was before go on."""
+    there.put("back.yaml", ONE)
+    there.is_deleting = True
+    assert there.put("back.yaml", ONE + "# again\n")["status"] == "waiting"
+    there.is_deleting = False
 
 
 def runs(there: Deployed) -> None:
@@ -102,10 +127,10 @@ def runs(there: Deployed) -> None:
 
 def page(there: Deployed) -> None:
     """Look at everything, and press every button."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as monkeypatch:
         for name, value in there.environment("Function").items():
-            patch.setenv(name, value)
-        patch.setattr(handler, "Clients", lambda: there.clients(there.role_of("Function")))
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(handler, "Clients", lambda: there.clients(there.role_of("Function")))
         handler._application.cache_clear()
         _use_of_the_page(there.place, Browser())
         handler._application.cache_clear()
@@ -117,7 +142,7 @@ def examples(there: Deployed) -> None:
         there.put(f"examples/{path.name}", path.read_text("utf-8"))
 
 
-SCENARIOS: list[Callable[[Deployed], None]] = [life_of_dags, runs, examples]
+SCENARIOS: list[Callable[[Deployed], None]] = [changes_of_the_stack, life_of_dags, a_file_that_waits, runs, examples]
 """One more kind of use is one more function here."""
 
 
