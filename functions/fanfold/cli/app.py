@@ -351,7 +351,7 @@ def dry(file: Path, arguments: tuple[str, ...]) -> None:
     type=click.Choice(["arm64", "x86_64"]),
     default="arm64",
     show_default=True,
-    help="Of the runner's function.",
+    help="Of the runner's function, and of containers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def cost(file: Path, items: int, seconds: float, memory: int, architecture: str, as_json: bool) -> None:
