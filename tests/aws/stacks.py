@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from samtranslator.translator.arn_generator import ArnGenerator
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
@@ -166,6 +167,8 @@ class Resolved:
             "Fn::Not": lambda given: not self.value(given[0]),
             "Fn::And": lambda given: all(self.value(item) for item in given),
             "Fn::Or": lambda given: any(self.value(item) for item in given),
+            "Fn::Contains": lambda given: str(self.value(given[1])) in map(str, self.value(given[0])),
+            "Fn::EachMemberEquals": lambda given: set(self.value(given[0])) == {self.value(given[1])},
             "Fn::Join": lambda given: given[0].join(map(str, self.value(given[1]))),
             "Fn::Split": lambda given: self.value(given[1]).split(given[0]),
             "Fn::Select": lambda given: self.value(given[1])[int(given[0])],
@@ -276,7 +279,8 @@ def translated(file: Path, region: str) -> dict[str, Any]:
     for resource in (shared, *(item["Properties"] for item in template["Resources"].values() if "Properties" in item)):
         for key in {"CodeUri", "ContentUri"} & set(resource):
             resource[key] = "s3://code/packed.zip"
-    with patch.dict(os.environ, AWS_DEFAULT_REGION=region):
+    is_there = patch.object(ArnGenerator, "BOTO_SESSION_REGION_NAME", region)
+    with patch.dict(os.environ, AWS_DEFAULT_REGION=region), is_there:
         return dict(transform(template, {}, _NoManagedPolicies()))
 
 
@@ -287,8 +291,25 @@ class _NoManagedPolicies:
         return {}
 
 
-@cache
-def stack(corner: str, partition: str = "aws", name: str = "fanfold") -> Resolved:
-    """The whole stack, with the parameters of a corner."""
+def resolve(given: Mapping[str, str], partition: str = "aws", name: str = "fanfold") -> Resolved:
+    """The whole stack with these parameters, and the defaults of all others."""
     file = ROOT / "template.yaml"
-    return Resolved(translated(file, REGIONS[partition]), name, CORNERS[corner], partition, file)
+    return Resolved(translated(file, REGIONS[partition]), name, given, partition, file)
+
+
+@cache
+def stack(corner: str, partition: str = "aws") -> Resolved:
+    """The whole stack, with the parameters of a corner."""
+    return resolve(CORNERS[corner], partition)
+
+
+def texts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every text in a resolved template, with where it stands."""
+    if isinstance(node, str):
+        yield path, node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from texts(value, (*path, key))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from texts(value, (*path, str(number)))

@@ -15,7 +15,7 @@ import pytest
 from deployed import deployed
 from moto import mock_aws
 from moto.events.models import EventPattern
-from stacks import ACCOUNT, CORNERS, REGIONS, Resolved, stack
+from stacks import ACCOUNT, CORNERS, REGIONS, Resolved, stack, texts
 
 REGION = REGIONS["aws"]
 ALL_CORNERS = pytest.mark.parametrize("corner", CORNERS)
@@ -33,18 +33,6 @@ name: child
 steps:
   - {name: work, command: "test $1 != 2"}
 """
-
-
-def texts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every text in a resolved template, with where it stands."""
-    if isinstance(node, str):
-        yield path, node
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            yield from texts(value, (*path, key))
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from texts(value, (*path, str(number)))
 
 
 @ALL_CORNERS
@@ -71,6 +59,63 @@ def test_cloudwatch_takes_the_dashboard(corner: str) -> None:
             )
             assert answer.get("DashboardValidationMessages", []) == []
         assert len(client.list_dashboards()["DashboardEntries"]) == 1
+
+
+@ALL_CORNERS
+def test_every_event_pattern_and_input_template_can_be_read(corner: str) -> None:
+    for rule in stack(corner).of_type("AWS::Events::Rule").values():
+        pattern: Any = EventPattern.load(json.dumps(rule["EventPattern"]))
+        for condition in conditions(pattern.get_pattern()):
+            assert set(condition) <= {"prefix", "anything-but", "wildcard"}
+        for target in rule["Targets"]:
+            transformer = target.get("InputTransformer", {"InputPathsMap": {}, "InputTemplate": "{}"})
+            text, names = transformer["InputTemplate"], transformer["InputPathsMap"]
+            assert set(re.findall("<([^>]+)>", text)) == set(names)
+            # where a name stands within quotes, EventBridge puts the text itself
+            json.loads(re.sub("<[^>]+>", "x", text) if text.startswith('"') else re.sub("<[^>]+>", '"x"', text))
+
+
+def conditions(node: Any) -> Iterator[dict[str, Any]]:
+    """Every condition of a pattern that is no plain value."""
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from conditions(value)
+    else:
+        yield from (item for item in node if isinstance(item, dict))
+
+
+def test_the_parser_is_told_of_dag_files_of_its_bucket_alone() -> None:
+    resolved = stack("least")
+    (rule,) = (
+        properties
+        for properties in resolved.of_type("AWS::Events::Rule").values()
+        if properties["EventPattern"]["source"] == ["aws.s3"]
+    )
+    pattern = EventPattern.load(json.dumps(rule["EventPattern"]))
+
+    def told(key: str, bucket: str = resolved.outputs["DagBucket"], kind: str = "Object Created") -> bool:
+        detail = {"version": "0", "bucket": {"name": bucket}, "object": {"key": key, "size": 5, "sequencer": "0062E9"}}
+        event: Any = {"version": "0", "detail-type": kind, "source": "aws.s3", "account": ACCOUNT, "detail": detail}
+        return bool(pattern.matches_event(event))
+
+    assert told("dags/etl.yaml")
+    assert told("dags/team/a b.yml", kind="Object Deleted")
+    for key in ("dags/etl.yaml.report.json", "dags/run.sh", "etl.yaml", "other/etl.yaml"):
+        assert not told(key)
+    assert not told("dags/etl.yaml", kind="Object Restore Completed")
+    assert not told("dags/etl.yaml", resolved.outputs["RunBucket"])
+
+
+@ALL_CORNERS
+def test_every_graph_has_a_place_of_its_own(corner: str) -> None:
+    for properties in stack(corner).of_type("AWS::CloudWatch::Dashboard").values():
+        taken: set[tuple[int, int]] = set()
+        for widget in json.loads(properties["DashboardBody"])["widgets"]:
+            across = range(widget["x"], widget["x"] + widget["width"])
+            place = {(x, y) for x in across for y in range(widget["y"], widget["y"] + widget["height"])}
+            assert across.stop <= 24  # CloudWatch, *Dashboard body structure*
+            assert not place & taken
+            taken |= place
 
 
 def status_change(machine: str, execution: str, status: str, partition: str = "aws", region: str = REGION) -> Any:
