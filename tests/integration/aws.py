@@ -35,7 +35,7 @@ class Aws:
             self.clients, "runs", target, observer=lambda _, report: self.told.append(report)
         )
         arns = target.machine_arns + target.prefix
-        self.stack = Stack("fanfold", self.clients, "dags", "runs", arns, "parser", callable=target.callable)
+        self.stack = Stack("fanfold", self.clients, "dags", "runs", arns, "parser", callees=target.callees)
 
     def sequencer(self) -> str:
         return f"{next(self._sequencers):08X}"

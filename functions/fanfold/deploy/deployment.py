@@ -89,11 +89,13 @@ class Deployer:
         """Every file that is deployed, or was refused."""
         return sorted(record.file for record in self._records.of_files())
 
-    def is_callable(self, file: str) -> bool:
+    def calls_what_is_there(self, file: str) -> bool:
         """Whether all that the machines of `file` call is there; true where it has none."""
         record = self._records.read(file)
         machines = Machines(self._clients.states, self._target, file)
-        return all(machines.is_callable(version or self._target.arn(name)) for name, version in record.machines.items())
+        return all(
+            machines.calls_what_is_there(version or self._target.arn(name)) for name, version in record.machines.items()
+        )
 
     def remove_all(self) -> None:
         """Remove everything of every file, as for a stack that is deleted."""

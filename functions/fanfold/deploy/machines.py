@@ -150,12 +150,12 @@ class Machines:
             self._client.delete_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
         self._client.delete_state_machine(stateMachineArn=arn)
 
-    def is_callable(self, arn: str) -> bool:
+    def calls_what_is_there(self, arn: str) -> bool:
         """Whether all that a machine or a version of one calls is there; true where there is no such machine."""
         described = self._describe(arn)
         return described is None or (
             described["roleArn"] == self._target.role_arn
-            and called_by(json.loads(described["definition"]), "FunctionName", "Cluster") <= self._target.callable
+            and called_by(json.loads(described["definition"]), "FunctionName", "Cluster") <= self._target.callees
         )
 
     def _describe(self, arn: str) -> Mapping[str, Any] | None:

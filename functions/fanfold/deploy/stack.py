@@ -45,7 +45,7 @@ class Stack:
     """Of schedules that name none."""
     runner_variables: frozenset[str] = frozenset()
     """Names that the environment of steps has besides."""
-    callable: frozenset[str] = frozenset()
+    callees: frozenset[str] = frozenset()
     """The functions and the cluster that its machines may call."""
 
     @staticmethod
@@ -66,7 +66,7 @@ class Stack:
         logs = tuple(words(outputs.get("RunnerLogs", "")))
         given = {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in described.get("Parameters", [])}
         zone, variables = given.get("ScheduleZone") or "UTC", frozenset(words(given.get("RunnerVariables", "")))
-        callees = frozenset(words(outputs.get("Callable", "")))
+        callees = frozenset(words(outputs.get("Callees", "")))
         return Stack(name, clients, dags, runs, machines, parser, logs, zone, variables, callees)
 
     @property
@@ -120,7 +120,7 @@ class Stack:
             there = ", ".join(map(str, sorted(versions)))
             which = f"version {to}" if to is not None else f"version before {current}, which is live"
             raise NoSuchThing(f"the DAG {dag!r} has no {which}; there is: {there}")
-        gone = sorted(_called_from(client, versions[wanted]) - self.callable)
+        gone = sorted(_called_from(client, versions[wanted]) - self.callees)
         if gone:
             message = f"version {wanted} of the DAG {dag!r} calls what the stack no longer has: {', '.join(gone)}"
             raise NoSuchThing(f"{message}; upload the file as it was instead")

@@ -98,7 +98,7 @@ class Target:
         return Platform(has_ecs=self.ecs is not None, lambda_seconds=self.lambda_seconds)
 
     @property
-    def callable(self) -> frozenset[str]:
+    def callees(self) -> frozenset[str]:
         """The functions and the cluster that machines may call."""
         functions = {self.runner_arn, self.planner_arn, self.reducer_arn}
         return frozenset(functions if self.ecs is None else functions | {self.ecs.cluster})

@@ -63,7 +63,7 @@ def _hindrances(
         return
     for file in deployer.files():
         report = deploy(change.resource_properties["DagBucket"], file)
-        if report["status"] in NOT_DEPLOYED and not deployer.is_callable(file):
+        if report["status"] in NOT_DEPLOYED and not deployer.calls_what_is_there(file):
             problem = report["problems"][0]
             place = problem["place"]
             yield f"{place['file']}:{place['line']}: {problem['message']} ({problem['hint']})"
