@@ -133,6 +133,10 @@ def express_of_minutes(definition: dict[str, Any]) -> None:
     definition["States"]["large"]["ItemProcessor"]["States"]["large.item"]["Retry"][-1]["MaxAttempts"] = 3
 
 
+def planned_first(definition: dict[str, Any]) -> None:
+    definition["States"]["first"]["Parameters"]["FunctionName"] = "${PlannerFunction}"
+
+
 def many_tries(definition: dict[str, Any]) -> None:
     for retrier in definition["States"]["fan"]["ItemProcessor"]["States"]["fan.item"]["Retry"]:
         retrier["MaxAttempts"] = 3000
@@ -182,6 +186,9 @@ MUTANTS: list[tuple[Mutate, str]] = [
     (without("box", "HeartbeatSeconds"), "'box' waits for an answer, for a year if need be"),
     (without("large", "ToleratedFailurePercentage"), "one lost execution of the Map 'large' ends the others"),
     (at("large", "ToleratedFailurePercentage")(5), "one lost execution of the Map 'large' ends the others"),
+    (without("first", "Retry", 1), "'first' does not wait for a function that is being made ready"),
+    (at("first", "Retry", 1, "MaxAttempts")(2), "'first' does not wait for a"),
+    (planned_first, "'fan.item' may be the first to call a function that was idle"),
     (express_of_minutes, "with all retries, an execution of the Map 'large' may take 369 s"),
     (awaited_in_express, "awaits states:startExecution.sync:2, which an EXPRESS execution cannot"),
     (at("mid", *CONFIG)({"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}), "nothing bounds the time of an item"),
@@ -230,6 +237,20 @@ def test_names_of_child_executions(name: str, message: str) -> None:
     definition = copy.deepcopy(base().definition)
     at("mid", "ItemProcessor", "States", "mid.item", "Parameters", "Name.$")(name)(definition)
     assert any(message in found for found in findings(definition)), findings(definition)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"name": name, "run": "leaf", "parallel": "${LIST}"} for name in "abc"],
+        [{"name": "a", "run": "leaf", "parallel": "${LIST}", "retryPolicy": {"limit": 30}}],
+        [{"name": f"s{n}", "run": "leaf", "parallel": "${LIST}"} for n in range(60)],
+        [{"name": "box", "command": "echo", "x-fanfold": {"compute": "ecs"}}, {"name": "a", "run": "leaf"}],
+        [{"name": "box", "run": "boxed", "parallel": "${LIST}"}, {"name": "a", "run": "quick", "parallel": "${LIST}"}],
+    ],
+)
+def test_dags_near_the_quotas_are_sound(steps: list[dict[str, Any]]) -> None:
+    assert problems(dump({"steps": steps})) == []
 
 
 def test_a_machine_that_is_not_there() -> None:

@@ -183,6 +183,7 @@ class _Compiler:
         self._digest = objects[key]
         self._platform = platform
         self._choices = fan_out_choices(dag_set, key, platform)
+        self._starts_in_container = False
 
     def compiled(self) -> Compiled:
         fan_outs = [step for step in self._dag.steps if step.calls_child]
@@ -193,6 +194,8 @@ class _Compiler:
 
     def _definition(self, names: _Names) -> Definition:
         stages = cut(self._dag)
+        first = stages[0]
+        self._starts_in_container = isinstance(first, Segment) and self._compute_of(first) is not None
         chain: dict[str, Definition] = {}
         if self._dag.delay_sec is not None:
             chain[names.unique("delay")] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
@@ -245,7 +248,7 @@ class _Compiler:
         title, owner = _segment_name(segment), segment.steps[0] if segment.steps else None
         name, lost = names.unique(title, owner), names.unique(f"{title} lost", owner)
         states: dict[str, Definition] = {}
-        compute = compute_of_segment(self._dag, segment, self._platform)
+        compute = self._compute_of(segment)
         if compute is None:
             states[name] = function_task("Runner", payload)
         else:
@@ -256,10 +259,12 @@ class _Compiler:
         states[lost] = function_task("Runner", {"task": "lost", **task, "scope.$": "$"} | marks)
         return states
 
+    def _compute_of(self, segment: Segment) -> Compute | None:
+        return compute_of_segment(self._dag, segment, self._platform)
+
     def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
         reads = step.parallel is not None and step.parallel.reads_s3  # with the rights of the DAG's commands
-        # the first task is the runner's in any case: it waits for a function that was idle for weeks, items do not
-        shell = reads or _needs_shell(step) or "begin" in opening
+        shell = reads or _needs_shell(step) or self._is_first_in_function(step, opening)
         choice = self._choices[step.name]
         plan: Definition = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
         fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
@@ -273,6 +278,18 @@ class _Compiler:
             names.of_map(step): self._map(step, names) | {"Catch": caught(reduce)},
             reduce: function_task("Reducer", fold | closing),
         }
+
+    def _is_first_in_function(self, step: Step, opening: Definition) -> bool:
+        """Whether the items may be the first to call the runner's function, which may have been idle for weeks.
+
+        They do not wait for it; their plan does. The first task of a machine calls it, unless that is a container's.
+        """
+        if "begin" in opening:
+            return True
+        in_container = (
+            self._container_of_child(step) is not None or not self._dags[self._children[step.run or ""]].is_leaf
+        )
+        return self._starts_in_container and not in_container
 
     def _container_of_child(self, step: Step) -> Compute | None:
         child = self._dags[self._children[step.run or ""]]

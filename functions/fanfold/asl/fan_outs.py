@@ -174,13 +174,13 @@ def worst_seconds(call: CallSeconds, retriers: Iterable[Definition]) -> float:
     """How long an EXPRESS execution may take whose task is tried again as often as its ``Retry`` says."""
     total = START_SECONDS + call.first
     for retrier in retriers:
-        total += _waits(retrier)
+        total += waits(retrier)
         if not REFUSED.issuperset(retrier["ErrorEquals"]):
             total += retrier["MaxAttempts"] * call.again
     return total
 
 
-def _waits(retrier: Definition) -> float:
+def waits(retrier: Definition) -> float:
     """All waits before further tries at their longest (Step Functions, *Retrying after an error*)."""
     most = retrier.get("MaxDelaySeconds", float("inf"))
     return _sum_of_waits(retrier["IntervalSeconds"], retrier["BackoffRate"], most, retrier["MaxAttempts"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fanfold.asl import errors
+from fanfold.asl.fan_outs import waits
 from fanfold.asl.judge.walk import Finding, Visited, is_distributed, walk
 from fanfold.asl.states import Definition
 
@@ -18,6 +19,10 @@ MOST_DELAY = 31_622_399
 """Of MaxDelaySeconds."""
 
 
+LONGEST_WAKING = 240
+"""Seconds that a function which was idle may take until it can be called."""
+
+
 def judge_endings(definition: Definition) -> Iterator[Finding]:
     """Faults of ``Retry``, ``Catch``, ``HeartbeatSeconds`` and of tolerated failures."""
     for visited in walk(definition):
@@ -25,6 +30,7 @@ def judge_endings(definition: Definition) -> Iterator[Finding]:
         for retrier in visited.state.get("Retry", []):
             yield from _retrier(visited.name, retrier)
         yield from _uncaught(visited)
+        yield from _asleep(visited, definition)
         yield from _heartbeat(visited)
         yield from _tolerance(visited)
 
@@ -76,6 +82,30 @@ def _uncaught(visited: Visited) -> Iterator[Finding]:
         yield Finding(name, message, "catch that by its own name before")
     if "States.Runtime" in caught:
         yield Finding(name, f"{name!r} catches States.Runtime, which nothing catches", "leave it out")
+
+
+def _asleep(visited: Visited, definition: Definition) -> Iterator[Finding]:
+    """A function that was idle refuses calls for minutes: a task waits for it, or comes behind one that does."""
+    if visited.kind != errors.LAMBDA:
+        return
+    name, function = visited.name, visited.state["Parameters"]["FunctionName"]
+    if not visited.maps:
+        for retrier in visited.state.get("Retry", []):
+            if set(errors.LAMBDA_ASLEEP) <= set(retrier["ErrorEquals"]) and waits(retrier) >= LONGEST_WAKING:
+                return
+        yield Finding(name, f"{name!r} does not wait for a function that is being made ready", "retry for minutes")
+        return
+    outermost = visited.maps[0][0]
+    before = [other.state for other in walk(definition) if other.state.get("Next") == outermost]
+    before.append(_first_task(definition))
+    if function not in [state.get("Parameters", {}).get("FunctionName") for state in before]:
+        message = f"{name!r} may be the first to call a function that was idle, and does not wait for it"
+        yield Finding(name, message, "let the first task of the machine, or the one before the Map, call it")
+
+
+def _first_task(definition: Definition) -> Definition:
+    state: Definition = definition["States"][definition["StartAt"]]
+    return definition["States"][state["Next"]] if state["Type"] == "Wait" else state
 
 
 def _heartbeat(visited: Visited) -> Iterator[Finding]:
