@@ -165,6 +165,7 @@ class _Environment:
             def do_POST(self) -> None:
                 body, failed = self.body(), self.path.endswith("/error")
                 if len(body) > MAX_ANSWER:
+                    environment.is_alive = False  # the runtime ends when it is refused
                     environment._answers.put(_error("Function.ResponseSizeTooLarge", TOO_LARGE))
                     self.reply(413)
                 else:
@@ -188,7 +189,8 @@ class Lambda:
         self._folder = folder
         self._environment = dict(environment or {})
         (folder / "runtime").mkdir(parents=True)
-        self._runtime = runtime_folder(folder / "runtime")
+        self.runtime = runtime_folder(folder / "runtime")
+        """What stands for ``/var/runtime``."""
         self._functions: dict[str, FunctionSettings] = {}
         self._idle: dict[str, list[_Environment]] = {}
         self._all: list[_Environment] = []
@@ -210,8 +212,7 @@ class Lambda:
         self._server.shutdown()
         self._server.server_close()
         for environment in self._all:
-            if environment.is_alive:
-                environment.end()
+            environment.end()
 
     def invoke(self, name: str, event: bytes) -> Answer:
         """Call a function by its name or ARN, and wait for its answer."""
@@ -230,7 +231,7 @@ class Lambda:
     def _start(self, settings: FunctionSettings) -> _Environment:
         folder = self._folder / f"{settings.name}-{len(self._all)}"
         own = self._environment | {"FANFOLD_FOLDER": str(folder / "tmp")}  # each has a /tmp of its own
-        environment = _Environment(settings, self._runtime, folder, own)
+        environment = _Environment(settings, self.runtime, folder, own)
         self._all.append(environment)
         return environment
 

@@ -87,6 +87,8 @@ def call_function(functions: Mapping[str, Function], name: str, event: str) -> t
         answer = functions[name](json.loads(event), LocalContext(name))
     except Exception as error:
         return _error(type(error).__name__, str(error), traceback.format_tb(error.__traceback__)[1:])
+    except SystemExit as end:
+        return _error("Runtime.ExitError", f"Runtime exited with error: exit status {end.code}")
     try:
         text = json.dumps(answer, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as fault:
