@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,28 +91,29 @@ class Cloud:
                 left += _called(json.loads(found[arn]))
         return live, found
 
-    def run_on_moto(self, report: Json, arguments: Sequence[str]) -> Json:
+    def run_on_moto(self, report: Json, arguments: Sequence[str] = ()) -> Json:
         """Run a deployed DAG on moto; its record."""
         start, _ = self.definitions(report)
         states, run = self.stack.clients.states, str(uuid.uuid4())
         given = json.dumps({"params": from_arguments(arguments).to_json()})
-        poll_execution(states, states.start_execution(stateMachineArn=start, name=run, input=given)["executionArn"])
-        return self._record(run)
+        started = states.start_execution(stateMachineArn=start, name=run, input=given)
+        return self._record(run, poll_execution(states, started["executionArn"]))
 
-    def run_on(self, interpreter: Interpreter, report: Json, arguments: Sequence[str]) -> Json:
+    def run_on(self, interpreter: Interpreter, report: Json, arguments: Sequence[str] = ()) -> Json:
         """Run a deployed DAG on another interpreter; its record."""
         run, (start, definitions) = str(uuid.uuid4()), self.definitions(report)
         given = {"params": from_arguments(arguments).to_json()}
         order = {"machines": definitions, "start": start, "name": run, "input": given, "functions": self.functions.url}
-        ended = interpreter.run(order)
-        record = self._record(run)
-        assert (ended["status"] == "FAILED") is (record["status"] == "failed"), ended
-        return record
+        return self._record(run, interpreter.run(order))
 
-    def _record(self, run: str) -> Json:
+    def _record(self, run: str, ended: Mapping[str, Any]) -> Json:
+        """The record of an execution that ended so."""
         prefixes = (prefix_of_run(run, days) for days in (None, *KEPT_DAYS))
         results = (RunData(self.stack.run_data, prefix).result() for prefix in prefixes)
-        return next(result for result in results if result is not None)
+        record = next((result for result in results if result is not None), None)
+        assert record is not None, ended
+        assert (ended["status"] == "FAILED") is (record["status"] == "failed"), ended
+        return record
 
 
 def _called(node: Any) -> Iterator[str]:
@@ -153,8 +154,9 @@ def _functions(built: Path) -> Iterator[FunctionSettings]:
         code = built / f"{made['Handler'].split('.')[-2].capitalize()}Function"
         variables = {name: str(value) for name, value in made["Environment"]["Variables"].items()}
         yield FunctionSettings(
-            made["FunctionName"], made["Handler"], code, variables, made["Timeout"], made["MemorySize"]
-        )
+            made["FunctionName"], made["Handler"], code, variables, made["Timeout"], made["MemorySize"],
+            execution_env=f"AWS_Lambda_{made['Runtime']}",
+        )  # fmt: skip
 
 
 def _caller(functions: Lambda, name: str) -> Any:

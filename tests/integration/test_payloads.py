@@ -107,6 +107,24 @@ steps:
     assert largest < LIMIT
 
 
+def test_half_of_a_surrogate_pair_is_data_like_any_other(run_dag: DagRunner) -> None:
+    record = run_dag("""
+        steps:
+          - {name: list, command: 'printf "%s" "[\\"\\\\ud83d\\", \\"ok\\"]"', output: L}
+          - {name: fan, run: child, parallel: '${L}', output: R, continueOn: {failure: true}}
+          - {name: read, command: 'printf "%s" "${R.results[0].parameters}" | wc -c', output: BYTES}
+        ---
+        name: child
+        steps:
+          - {name: say, command: 'test "$1" = ok'}
+    """)
+    fan = record["steps"]["fan"]
+    assert record["status"] == "partial", record.get("error")
+    assert [row["parameters"] for row in fan["document"]["results"]] == ["\ud83d", "ok"]
+    assert fan["error"] == '1 of 2 items failed; item 0 ("?"): step say: exit code 1'
+    assert record["steps"]["read"]["output"]["BYTES"] == "3"
+
+
 def test_an_output_of_20_mb_where_the_dag_allows_it(tmp_path: Path) -> None:
     record, largest = run(
         tmp_path,

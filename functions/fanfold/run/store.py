@@ -165,8 +165,20 @@ class ObjectStore:
 
 
 def size(value: object) -> int:
-    """The bytes that `value` takes in a state at most: some runtimes of AWS Lambda escape all that is not ASCII."""
-    return len(json.dumps(value))
+    """The bytes that `value` takes in a state at most: some runtimes of AWS Lambda escape all that is not ASCII.
+
+    A half of a surrogate pair is more than any budget: the other runtimes, which send UTF-8, end when they meet it.
+    """
+    text = json.dumps(value)
+    if "\\ud" in text:  # a pair, or a half
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return _CANNOT_TRAVEL
+    return len(text)
+
+
+_CANNOT_TRAVEL = 1 << 40
 
 
 def fit(store: ObjectStore, prefix: str, values: Mapping[str, Stored], budget: int) -> dict[str, Stored]:
