@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
@@ -204,6 +204,20 @@ class Lambda:
         """Create a function."""
         self._functions[settings.name] = settings
         self._idle[settings.name] = []
+
+    @contextmanager
+    def changed(self, name: str, **settings: Any) -> Iterator[None]:
+        """A function with other settings, and environments of its own, for as long as the context lasts."""
+        before, idle = self._functions[name], self._idle[name]
+        self.create(replace(before, **settings))
+        try:
+            yield
+        finally:
+            self._functions[name], self._idle[name] = before, idle
+
+    def name_of(self, handler: str) -> str:
+        """The function with this handler."""
+        return next(settings.name for settings in self._functions.values() if settings.handler == handler)
 
     def __enter__(self) -> Lambda:
         return self

@@ -1,4 +1,4 @@
-"""Every example and every conformance case on AWS's own runtime and another interpreter: the laptop's documents.
+"""Runs on AWS Lambda's own runtime: every example and conformance case makes the laptop's documents.
 
 The parser, the planner, the runner and the reducer are what ``sam build`` made, behind ``awslambdaric``, with the
 environments that the template gives them. The parser deploys the file, and the definitions that it made run on
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -69,7 +70,8 @@ def on_laptop(
     laptop: ProcessPoolExecutor, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Path, Future[Result]]:
     """What the laptop makes of each file that is asked for, ahead of the tests and beside them."""
-    asked = [item.callspec.params["path"] for item in request.session.items if item.path == Path(__file__)]
+    here = [item for item in request.session.items if item.path == Path(__file__) and "path" in item.fixturenames]
+    asked = [item.callspec.params["path"] for item in here]
     results = {}
     for path in dict.fromkeys(asked):
         folder = tmp_path_factory.mktemp("laptop")
@@ -116,6 +118,75 @@ def test_another_interpreter_makes_the_laptops_documents(
 def test_moto_makes_the_laptops_documents(path: Path, cloud: Cloud, expected: Result, report: Result) -> None:
     record = cloud.run_on_moto(report, arguments(path))
     assert comparable(record) == comparable(expected["record"])
+
+
+RUNNER = "fanfold.handlers.runner.handle"
+LOST = """
+name: lost
+handlerOn: {failure: {command: 'echo "$DAG_RUN_STATUS"', output: TOLD}}
+steps:
+  - {name: boom, command: "COMMAND"}
+  - {name: behind, command: echo 3}
+  - {name: fan, run: child, parallel: [a], output: R}
+---
+name: child
+steps:
+  - {name: say, command: echo}
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("trap '' TERM; sleep 60 & wait; sleep 60", "stopped: the time of its task is over"),
+        ("kill -9 $PPID; sleep 60", "its task ended without an answer: Runtime.ExitError: "),
+    ],
+)
+def test_a_step_that_takes_its_function_with_it_has_failed_and_the_run_goes_on(
+    command: str, error: str, cloud: Cloud, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    (tmp_path / "lost.yaml").write_text(LOST.replace("COMMAND", command))
+    reports = cloud.deploy(tmp_path, "lost")
+    with cloud.functions.changed(cloud.functions.name_of(RUNNER), seconds=8):
+        record = cloud.run_on(interpreter, reports["lost.yaml"])
+    cloud.remove(reports.values())
+    steps = record["steps"]
+    assert steps["boom"]["error"].startswith(error)
+    assert {name: step["status"] for name, step in steps.items()} == {
+        "boom": "failed", "behind": "cancelled", "fan": "cancelled", "onFailure": "success",
+    }  # fmt: skip
+    assert steps["onFailure"]["output"] == {"TOLD": "failed"}
+
+
+COUNTED = """
+name: counted
+steps:
+  - {name: fan, run: child, parallel: [again, never], retryPolicy: {limit: 2, intervalSec: 1, exitCode: [7]}}
+---
+name: child
+steps:
+  - {name: try, command: 'test $1 = again || exit 3; test -e $CASE_TMP/$1 || { touch $CASE_TMP/$1; exit 7; }'}
+"""
+
+
+def test_events_and_metrics_tell_what_the_definition_retries(
+    cloud: Cloud, interpreter: Interpreter, scratch: Path, tmp_path: Path
+) -> None:
+    empty(scratch)
+    (tmp_path / "counted.yaml").write_text(COUNTED)
+    reports = cloud.deploy(tmp_path, "counted")
+    run = cloud.run_on(interpreter, reports["counted.yaml"])["run"]
+    cloud.remove(reports.values())
+    lines = cloud.functions.lines(cloud.functions.name_of(RUNNER))
+    told = Counter(line["message"] for line in lines if line.get("root") == run and "step" in line)
+    assert {kind: told[kind] for kind in ("item-started", "item-retried", "item-finished")} == {
+        "item-started": 2, "item-retried": 1, "item-finished": 2,
+    }  # fmt: skip
+    sums: Counter[str] = Counter()
+    for line in lines:
+        if "_aws" in line and line["dag"] == "counted":
+            sums.update({name: sum(line[name]) for name in ("Items", "ItemFailures", "Retries") if name in line})
+    assert sums == {"Items": 2, "ItemFailures": 1, "Retries": 1}
 
 
 def comparable(record: Result) -> Result:
