@@ -49,7 +49,7 @@ class Server:
         self.aws("s3", "cp", str(self.folder / name), f"s3://{self.bucket}/dags/{name}")
 
     def arn(self, machine: str) -> str:
-        return f"arn:aws:states:us-east-1:123456789012:stateMachine:fanfold-{machine}"
+        return f"arn:aws:states:us-east-1:123456789012:stateMachine:fanfold_{machine}"
 
     def machines(self) -> set[str]:
         listed = self.aws("stepfunctions", "list-state-machines")["stateMachines"]
@@ -108,7 +108,7 @@ steps:
 class TestAwsCli:
     def test_a_file_that_is_copied_into_the_bucket_runs_and_one_that_is_removed_is_gone(self, server: Server) -> None:
         server.put("nightly.yaml", SCHEDULED)
-        assert "fanfold-nightly" in server.machines()
+        assert "fanfold_nightly" in server.machines()
         described = server.run("nightly", {"params": {"positional": [], "named": {"WHO": 'a "b" $(c)'}}})
         assert described["status"] == "SUCCEEDED"
         record = json.loads(described["output"])["record"]
@@ -121,7 +121,7 @@ class TestAwsCli:
         assert whole["ScheduleExpression"] == "cron(30 2 * * ? *)"
         assert whole["ScheduleExpressionTimezone"] == "Europe/Berlin"
         server.aws("s3", "rm", f"s3://{server.bucket}/dags/nightly.yaml")
-        assert "fanfold-nightly" not in server.machines()
+        assert "fanfold_nightly" not in server.machines()
         assert server.aws("scheduler", "list-schedules", "--group-name", "fanfold")["Schedules"] == []
 
     def run_bucket(self, server: Server) -> str:
@@ -141,13 +141,24 @@ x-fanfold: {on: {s3: {bucket: incoming, prefix: new/, suffix: .csv}}}
 params: [BUCKET: none, KEY: none]
 steps:
   - {name: tell, command: 'echo "$BUCKET/$KEY"', output: WHAT}
-""")  # fmt: skip
+  - {name: fail, command: test -e FOLDER/mended}
+""".replace("FOLDER", str(server.folder)))  # fmt: skip
         (server.folder / "data").write_text("1,2")
         for key in ("new/a 'b'.csv", "old/a.csv", "new/a.txt"):
             server.aws("s3", "cp", str(server.folder / "data"), f"s3://incoming/{key}")
         arn = server.arn("watch")
         (execution,) = server.aws("stepfunctions", "list-executions", "--state-machine-arn", arn)["executions"]
-        record = self.record(server, execution["executionArn"])
+        assert len(execution["name"]) == 73  # as EventBridge calls it
+        while (
+            server.aws("stepfunctions", "describe-execution", "--execution-arn", execution["executionArn"])["status"]
+            == "RUNNING"
+        ):
+            time.sleep(0.2)
+        (server.folder / "mended").touch()
+        retried = server.fanfold("retry", execution["name"])
+        assert retried.returncode == 0, retried.stdout + retried.stderr
+        record = self.record(server, f"{execution['executionArn']}_r2")
+        assert (record["status"], record["attempt"]) == ("success", 2)
         assert record["steps"]["tell"]["output"] == {"WHAT": "incoming/new/a 'b'.csv"}
 
     def record(self, server: Server, arn: str) -> dict[str, Any]:
@@ -164,7 +175,7 @@ steps:
         server.aws("s3", "cp", "--recursive", str(EXAMPLES), target, "--exclude", "*.yaml")
         server.aws("s3", "cp", "--recursive", str(EXAMPLES), target, "--exclude", "*", "--include", "*.yaml")
         made = {
-            re.sub(r"^fanfold-examples-(.+)-[0-9a-f]{8}$", r"\1", name): name.removeprefix("fanfold-")
+            re.sub(r"^fanfold_examples-(.+)-[0-9a-f]{8}$", r"\1", name): name.removeprefix("fanfold_")
             for name in server.machines()
         }
         for example in sorted(EXAMPLES.glob("*.yaml")):
@@ -182,7 +193,7 @@ class TestCommands:
         assert pushed.returncode == 0, pushed.stderr
         assert pushed.stdout.splitlines() == [
             "hi.yaml: DAG hi is deployed",
-            "  fanfold-hi: created, version 1",
+            "  fanfold_hi: created, version 1",
             "  schedule cron(30 2 * * ? *): created",
         ]
         started = server.fanfold("start", "hi", "--json", "--", "WHO=you")

@@ -14,6 +14,19 @@ MAX_PREFIX = 80 - MAX_LENGTH - 1
 """Characters of a stack's name: with it, a machine's name must fit into 80."""
 
 
+def prefix_of(stack: str) -> str:
+    """What the names of a stack's machines, rules and task definitions start with.
+
+    No stack's name holds ``_`` (CloudFormation), so the names of one stack never start as those of another.
+    """
+    return f"{stack}_"
+
+
+def words(text: str) -> list[str]:
+    """What a stack's parameter lists, between commas or blanks or both."""
+    return text.replace(",", " ").split()
+
+
 @dataclass(frozen=True, slots=True)
 class Ecs:
     """The cluster that containers run on."""
@@ -36,6 +49,8 @@ class Starts:
     schedule_group: str
     dead_letter_arn: str
     """The queue for starts that failed for good."""
+    parser_arn: str = ""
+    """The parser's function, which a schedule calls for a file that has to wait."""
     zone: str = "UTC"
     """The time zone of schedules that name none."""
     window_minutes: int = 1
@@ -47,7 +62,7 @@ class Target:
     """See the module."""
 
     stack: str
-    """Its name, and ``-``, start the name of every machine."""
+    """Its name, and ``_``, start the name of every machine."""
     runner_arn: str
     planner_arn: str
     reducer_arn: str
@@ -67,12 +82,18 @@ class Target:
     @property
     def prefix(self) -> str:
         """What the names of the stack's machines, rules and task definitions start with."""
-        return f"{self.stack}-"
+        return prefix_of(self.stack)
 
     @property
     def platform(self) -> Platform:
         """What the compiler must know."""
         return Platform(has_ecs=self.ecs is not None, lambda_seconds=self.lambda_seconds)
+
+    @property
+    def callable(self) -> frozenset[str]:
+        """The functions and the cluster that machines may call."""
+        functions = {self.runner_arn, self.planner_arn, self.reducer_arn}
+        return frozenset(functions if self.ecs is None else functions | {self.ecs.cluster})
 
     def arn(self, name: str) -> str:
         """The state machine with this name behind the prefix."""

@@ -12,6 +12,7 @@ import json
 import logging
 import threading
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -236,7 +237,8 @@ def _deliver_to(
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
         given = _transformed(target.get("InputTransformer"), event)
-        stepfunctions_parser_backends[account][region].start_execution(target["Arn"], event["id"], json.dumps(given))
+        name = f"{uuid.uuid4()}_{uuid.uuid4()}"  # as EventBridge does: not the event's id, and 73 characters
+        stepfunctions_parser_backends[account][region].start_execution(target["Arn"], name, json.dumps(given))
 
 
 def _transformed(transformer: dict[str, Any] | None, event: dict[str, Any]) -> Any:

@@ -27,6 +27,7 @@ from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.executions import execution_name, poll_execution
 from fanfold.deploy.machines import ALIAS
+from fanfold.deploy.report import NOT_DEPLOYED
 from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import container, parser, planner, reducer, runner
 from fanfold.history.folder import NOTE, SOURCES, read_note, remove_old_runs
@@ -49,12 +50,12 @@ LONGEST_PAUSE = 0.5
 """Seconds between two looks at an execution that has not told of its end."""
 LOCAL = Target(
     stack="fanfold",
-    runner_arn=f"{FUNCTION_ARNS}fanfold-runner",
-    planner_arn=f"{FUNCTION_ARNS}fanfold-planner",
-    reducer_arn=f"{FUNCTION_ARNS}fanfold-reducer",
-    role_arn=f"arn:aws:iam::{ACCOUNT}:role/fanfold-states",
+    runner_arn=f"{FUNCTION_ARNS}fanfold_runner",
+    planner_arn=f"{FUNCTION_ARNS}fanfold_planner",
+    reducer_arn=f"{FUNCTION_ARNS}fanfold_reducer",
+    role_arn=f"arn:aws:iam::{ACCOUNT}:role/fanfold_states",
     machine_arns=f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:",
-    ecs=Ecs("fanfold", "fanfold-runner", "subnet-0", "sg-0"),
+    ecs=Ecs("fanfold", "fanfold_runner", "subnet-0", "sg-0"),
     lambda_seconds=float("inf"),
 )
 """A laptop: containers run, functions have no time limit, and only a command starts runs."""
@@ -126,10 +127,10 @@ class Session:
         from fanfold.local.engine import embedded_aws
 
         functions = {
-            "fanfold-parser": partial(self._call, parser.handle, "parser"),
-            "fanfold-planner": partial(self._call, planner.handle, "run"),
-            "fanfold-reducer": partial(self._call, reducer.handle, "run"),
-            "fanfold-runner": partial(self._call, runner.handle, "run"),
+            "fanfold_parser": partial(self._call, parser.handle, "parser"),
+            "fanfold_planner": partial(self._call, planner.handle, "run"),
+            "fanfold_reducer": partial(self._call, reducer.handle, "run"),
+            "fanfold_runner": partial(self._call, runner.handle, "run"),
         }
         self._resources.enter_context(embedded_aws(functions, self._cancellation.wait, self._run_container))
         clients = Clients()
@@ -187,7 +188,7 @@ class Session:
         """As the stack's template does: an object put below the DAG prefix starts the parser."""
         configurations: Any = [
             {
-                "LambdaFunctionArn": f"{FUNCTION_ARNS}fanfold-parser",
+                "LambdaFunctionArn": f"{FUNCTION_ARNS}fanfold_parser",
                 "Events": ["s3:ObjectCreated:*"],
                 "Filter": {"Key": {"FilterRules": [
                     {"Name": "prefix", "Value": parser.DAG_PREFIX}, {"Name": "suffix", "Value": suffix},
@@ -211,7 +212,7 @@ class Session:
             self._s3.put_object(Bucket=DAG_BUCKET, Key=parser.DAG_PREFIX + path, Body=data)
         key = parser.DAG_PREFIX + self.file.name + parser.REPORT_SUFFIX
         report = ObjectStore(self._s3, DAG_BUCKET).get_json(key)
-        if report["status"] == "refused":
+        if report["status"] in NOT_DEPLOYED:
             raise DagFileError(problems_of_report(report["problems"]))
         self._machine_arn = next(machine["arn"] for machine in report["machines"] if machine["key"] == "")
 
