@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -28,7 +28,7 @@ from fanfold.asl.fan_outs import (
     longest_seconds,
 )
 from fanfold.asl.judge import MapFacts
-from fanfold.asl.names import MAX_STATE_NAME, child_machine_name, machine_name, shortened
+from fanfold.asl.names import StateNames, child_machine_name, machine_name
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
@@ -187,12 +187,12 @@ class _Compiler:
 
     def compiled(self) -> Compiled:
         fan_outs = [step for step in self._dag.steps if step.calls_child]
-        names = _Names(fan_outs)
+        names = StateNames(fan_outs)
         definition = self._definition(names)
         facts = {names.of_map(step): MapFacts(_most_items(step), self._choices[step.name].call) for step in fan_outs}
         return Compiled(definition, names.steps, facts)
 
-    def _definition(self, names: _Names) -> Definition:
+    def _definition(self, names: StateNames) -> Definition:
         stages = cut(self._dag)
         first = stages[0]
         self._starts_in_container = isinstance(first, Segment) and self._compute_of(first) is not None
@@ -215,7 +215,7 @@ class _Compiler:
         return {"Comment": comment, "StartAt": next(iter(chain)), "States": states | endings}
 
     def _chain(
-        self, stages: Sequence[Stage], names: _Names, first: Definition, last: Definition
+        self, stages: Sequence[Stage], names: StateNames, first: Definition, last: Definition
     ) -> dict[str, Definition]:
         """The states of stages that follow each other; the first and the last task are told so by these marks."""
         chain: dict[str, Definition] = {}
@@ -230,7 +230,7 @@ class _Compiler:
                 chain[names.unique("side by side")] = self._branches(stage, names)
         return chain
 
-    def _branches(self, stage: Branches, names: _Names) -> Definition:
+    def _branches(self, stage: Branches, names: StateNames) -> Definition:
         """Each branch gets the scope and gives back what its own steps added to it."""
         count = len(stage.branches)
         branches: list[Definition] = []
@@ -241,7 +241,7 @@ class _Compiler:
             branches.append({"StartAt": next(iter(chain)), "States": _linked(chain, None)})
         return {"Type": "Parallel", "Branches": branches, "ResultPath": "$.branches"}
 
-    def _segment(self, segment: Segment, names: _Names, marks: Definition) -> dict[str, Definition]:
+    def _segment(self, segment: Segment, names: StateNames, marks: Definition) -> dict[str, Definition]:
         """The task of a segment, and the one that says so where that ended without an answer."""
         task = {"dag": self._digest, "steps": [step.name for step in segment.steps]}
         payload = {"task": "segment", **task, "scope.$": "$"} | marks
@@ -262,7 +262,9 @@ class _Compiler:
     def _compute_of(self, segment: Segment) -> Compute | None:
         return compute_of_segment(self._dag, segment, self._platform)
 
-    def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
+    def _fan_out(
+        self, step: Step, names: StateNames, opening: Definition, closing: Definition
+    ) -> dict[str, Definition]:
         reads = step.parallel is not None and step.parallel.reads_s3  # with the rights of the DAG's commands
         shell = reads or _needs_shell(step) or self._is_first_in_function(step, opening)
         choice = self._choices[step.name]
@@ -295,7 +297,7 @@ class _Compiler:
         child = self._dags[self._children[step.run or ""]]
         return compute_of_leaf(child, self._platform) if child.is_leaf else None
 
-    def _map(self, step: Step, names: _Names) -> Definition:
+    def _map(self, step: Step, names: StateNames) -> Definition:
         choice = self._choices[step.name]
         item, failed = names.unique(f"{step.name}.item", step), names.unique(f"{step.name}.item failed", step)
         selected: Definition = {"index.$": "$$.Map.Item.Index", "args.$": "$$.Map.Item.Value", "fan.$": "$.fan"}
@@ -338,32 +340,6 @@ class _Compiler:
             state = machine_task(self._machines[key], given | started_by | retry_marks(step.retry))
         state["Retry"] += retries(step.retry, coded=self._dags[key].is_leaf)
         return state
-
-
-class _Names:
-    """The names of one machine's states, those inside Maps and branches too, each used once."""
-
-    def __init__(self, fan_outs: Iterable[Step]) -> None:
-        self._taken: set[str] = set()
-        self.steps: dict[str, str] = {}
-        """The step that each belongs to, where there is one."""
-        self._maps = {step.name: self.unique(step.name, step) for step in fan_outs}
-
-    def of_map(self, step: Step) -> str:
-        """The name of a fan-out's Map: that of its step, as far as a state can have it."""
-        return self._maps[step.name]
-
-    def unique(self, name: str, step: Step | None = None) -> str:
-        """`name`, shortened to what a state's name may have, with a mark where it is taken; `step` is whose it is."""
-        shown, marks = shortened(name, MAX_STATE_NAME), 0
-        while shown in self._taken:
-            marks += 1
-            mark = "'" if marks == 1 else f"'{marks}"
-            shown = shortened(name, MAX_STATE_NAME - len(mark)) + mark
-        self._taken.add(shown)
-        if step is not None:
-            self.steps[shown] = step.name
-        return shown
 
 
 def _linked(chain: dict[str, Definition], end: str | None) -> dict[str, Definition]:

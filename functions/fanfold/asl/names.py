@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
+
+from fanfold.dag.model import Step
 
 MAX_LENGTH = 48
 """Characters of a machine's name behind the stack's prefix; with it they must fit into the 80 of Step Functions."""
@@ -50,3 +53,29 @@ def shortened(name: str, most: int) -> str:
     while name_length(name) > most - 1:
         name = name[:-1]
     return f"{name}…"
+
+
+class StateNames:
+    """The names of one machine's states, those inside Maps and branches too, each used once."""
+
+    def __init__(self, fan_outs: Iterable[Step]) -> None:
+        self._taken: set[str] = set()
+        self.steps: dict[str, str] = {}
+        """The step that each belongs to, where there is one."""
+        self._maps = {step.name: self.unique(step.name, step) for step in fan_outs}
+
+    def of_map(self, step: Step) -> str:
+        """The name of a fan-out's Map: that of its step, as far as a state can have it."""
+        return self._maps[step.name]
+
+    def unique(self, name: str, step: Step | None = None) -> str:
+        """`name`, shortened to what a state's name may have, with a mark where it is taken; `step` is whose it is."""
+        shown, marks = shortened(name, MAX_STATE_NAME), 0
+        while shown in self._taken:
+            marks += 1
+            mark = "'" if marks == 1 else f"'{marks}"
+            shown = shortened(name, MAX_STATE_NAME - len(mark)) + mark
+        self._taken.add(shown)
+        if step is not None:
+            self.steps[shown] = step.name
+        return shown
