@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,8 @@ from typing import Any
 import pytest
 from fanfold.run.keys import KEPT_DAYS
 from samtranslator.yaml_helper import yaml_parse
+from support import ROOT, run_program, tool
 
-ROOT = Path(__file__).parents[2]
 TEMPLATES = [
     ROOT / "template.yaml",
     *sorted((ROOT / "infra").glob("c[!h]*.yaml")),
@@ -22,22 +19,6 @@ TEMPLATES = [
     ROOT / "infra" / "web.yaml",
 ]
 FUNCTIONS = {"Parser": "parser", "Planner": "planner", "Reducer": "reducer", "Runner": "runner"}
-ENV = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def run(*command: str | Path, **more: Any) -> str:
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=ENV, capture_output=True, text=True, check=False, **more
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +33,18 @@ def page() -> dict[str, Any]:
     return read
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("build")
-    version = f"PythonVersion=python{sys.version_info.major}.{sys.version_info.minor}"
-    run(tool("sam"), "build", "--template", "template.yaml", "--build-dir", folder,
-        "--parameter-overrides", version, "Architecture=x86_64")  # fmt: skip
-    return folder
-
-
 def test_every_template_passes_cfn_lint() -> None:
     assert len(TEMPLATES) == 4
-    run("cfn-lint", *TEMPLATES)
+    run_program("cfn-lint", *TEMPLATES)
 
 
 def test_sam_finds_the_template_valid() -> None:
-    run(tool("sam"), "validate", "--lint", "--template", "template.yaml")
+    run_program(tool("sam"), "validate", "--lint", "--template", "template.yaml")
 
 
 def test_the_policy_scanner_finds_nothing_but_what_is_accepted() -> None:
     files = [word for path in TEMPLATES for word in ("--file", path)]
-    run(tool("checkov"), "--config-file", "infra/checkov.yaml", *files)
+    run_program(tool("checkov"), "--config-file", "infra/checkov.yaml", *files)
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -103,7 +75,7 @@ assert handler.__file__.startswith({str(function)!r})
 assert boto3.__file__.startswith({str(function)!r})
 assert callable(handler.handle)
 """
-        run(sys.executable, "-I", "-c", code)
+        run_program(sys.executable, "-I", "-c", code)
 
     def test_the_parser_answers_an_event_that_concerns_no_dag(self, built: Path) -> None:
         names = ("STACK", "RUN_BUCKET", "RUNNER_ARN", "PLANNER_ARN", "REDUCER_ARN", "STATES_ROLE_ARN", "MACHINE_ARNS")
@@ -114,7 +86,7 @@ os.environ |= {{f"FANFOLD_{{name}}": "x" for name in {names!r}}}
 from fanfold.handlers import parser
 print(parser.handle({{"Records": []}}, None))
 """
-        assert run(sys.executable, "-I", "-c", code).strip() == "{'reports': []}"
+        assert run_program(sys.executable, "-I", "-c", code).strip() == "{'reports': []}"
 
     def test_nested_templates_and_the_package_are_in_the_build(self, built: Path) -> None:
         assert (built / "Containers" / "template.yaml").is_file()
@@ -137,7 +109,7 @@ for path in ("/static/page.css", "/static/page.js", "/static/htmx.min.js", "/sta
     event["requestContext"]["http"]["path"] = path
     print(handler.handle(event, None)["statusCode"])
 """
-        assert run(sys.executable, "-I", "-c", code).split() == ["200"] * 4 + ["404"]
+        assert run_program(sys.executable, "-I", "-c", code).split() == ["200"] * 4 + ["404"]
 
 
 class TestPage:
