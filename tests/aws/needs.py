@@ -7,8 +7,9 @@ the actions besides that AWS asks for (*Dependent actions*, and the pages that a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deployed import Call
@@ -28,6 +29,15 @@ class Need:
     action: str
     resource: str
     context: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+
+
+def distinct(needs: Iterable[Need]) -> list[Need]:
+    """One of all needs that differ in ids and numbers alone, in order."""
+    found = {replace(need, resource=_ID.sub("0", need.resource)): need for need in sorted(needs)}
+    return list(found.values())
+
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8,}|\d+")
 
 
 class Needs:

@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -127,25 +127,47 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def guards_of(resolved: Resolved) -> dict[str, Document]:
+    """The policies of buckets and queues themselves, by their ARNs."""
+    buckets = {
+        f"arn:{resolved.partition}:s3:::{properties['Bucket']}": properties["PolicyDocument"]
+        for properties in resolved.of_type("AWS::S3::BucketPolicy").values()
+    }
+    queues = {
+        resolved.value({"Fn::GetAtt": [name, "Arn"]}): properties["PolicyDocument"]
+        for properties in resolved.of_type("AWS::SQS::QueuePolicy").values()
+        for name in resolved.resources_of("AWS::SQS::Queue")
+        if resolved.value({"Ref": name}) in properties["Queues"]
+    }
+    return buckets | queues
+
+
 Answer = bool | str
 """Whether it is allowed, or what is wrong with the question."""
 
 
-def asked(groups: Sequence[tuple[Sequence[Policy], Sequence[Need]]]) -> list[list[Answer]]:
+def asked(
+    groups: Sequence[tuple[Sequence[Policy], Sequence[Need]]], guards: Mapping[str, Document] | None = None
+) -> list[list[Answer]]:
     """What policies say to needs, for each group up to the first no; skips the test without the evaluator."""
     documents: dict[str, int] = {}
 
-    def number(policy: Policy) -> int:
-        return documents.setdefault(json.dumps(policy.document), len(documents))
+    def number(document: Document) -> int:
+        return documents.setdefault(json.dumps(document), len(documents))
+
+    def guard(need: Need) -> dict[str, int]:
+        document = (guards or {}).get(need.resource.partition("/")[0])
+        return {} if document is None else {"guard": number(document)}
 
     questions = [
         [
             {
-                "policies": [number(policy) for policy in policies if need.role in policy.roles],
+                "policies": [number(policy.document) for policy in policies if need.role in policy.roles],
                 "principal": need.role,
                 "action": need.action,
                 "resource": need.resource,
                 "context": dict(need.context),
+                **guard(need),
             }
             for need in needs
         ]
@@ -163,6 +185,8 @@ def asked(groups: Sequence[tuple[Sequence[Policy], Sequence[Need]]]) -> list[lis
     return answers
 
 
-def allowed(policies: Sequence[Policy], needs: Sequence[Need]) -> list[Answer]:
-    """What policies say to each need."""
-    return [answer for (answer,) in asked([(policies, [need]) for need in needs])]
+def allowed(
+    policies: Sequence[Policy], needs: Sequence[Need], guards: Mapping[str, Document] | None = None
+) -> list[Answer]:
+    """What policies say to each need, and `guards` too, those of the resources."""
+    return [answer for (answer,) in asked([(policies, [need]) for need in needs], guards)]

@@ -1,7 +1,7 @@
 // Asks the npm package @cloud-copilot/iam-simulate, which evaluates policies as AWS documents it, what they allow.
 //
 // The standard input is JSON: {"policies": [document], "groups": [[question]]}, a question being {"policies": [index],
-// "principal", "action", "resource", "context": {key: value}}. The standard output holds, for each group, the answers up
+// "principal", "action", "resource", "context": {key: value}, "guard"?: index of the resource's own policy}. The standard output holds, for each group, the answers up
 // to the first that is no: true, false, or what is wrong with a question, such as an action that there is not, or a
 // resource that the action does not know (Service Authorization Reference).
 "use strict";
@@ -22,6 +22,7 @@ async function answer(policies, asked) {
       identityPolicies: asked.policies.map((index) => ({ name: `policy-${index}`, policy: policies[index] })),
       serviceControlPolicies: [],
       resourceControlPolicies: [],
+      resourcePolicy: "guard" in asked ? policies[asked.guard] : undefined,
     },
     {},
   );

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 from deployed import Call, deployed
-from needs import LAMBDA, Need, Needs
-from policies import Policy, allowed, asked, listed, policies_of, taken_away, unconditioned
+from needs import LAMBDA, Need, Needs, distinct
+from policies import Policy, allowed, asked, guards_of, listed, policies_of, taken_away, unconditioned
 from scenarios import calls_of, definitions, targets
 from stacks import ACCOUNT, REGIONS, Resolved, stack
 
@@ -32,7 +32,7 @@ def used(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             found.update(needs.of_machine(machine, role, definition))
         for target in targets(there):
             found.update(needs.of_target(target))
-    return Used(resolved, policies_of(resolved), sorted(found))
+    return Used(resolved, policies_of(resolved), distinct(found))
 
 
 _RUNNER = f"StatesRole/run: CallFunctions: arn:aws:lambda:{REGIONS['aws']}:{ACCOUNT}:function:fanfold_runner"
@@ -98,6 +98,19 @@ def test_whatever_condition_is_taken_away_lets_in_more(used: Used) -> None:
     answers = zip(pairs, asked([(change.policies, [need]) for change, need in pairs]), strict=True)
     assert {change.name for (change, _), said in answers if said == [True]} == {change.name for change in changes}
     assert len(changes) >= 3
+
+
+@pytest.mark.parametrize(("is_encrypted", "wanted"), [("true", True), ("false", False)])
+def test_buckets_and_queues_are_reached_over_tls_alone(used: Used, is_encrypted: str, wanted: bool) -> None:
+    guards = guards_of(used.resolved)
+    needs = [
+        replace(need, context=(*need.context, ("aws:SecureTransport", is_encrypted)))
+        for need in used.needs
+        if need.resource.partition("/")[0] in guards
+    ]
+    assert {need.resource.partition("/")[0] for need in needs} == set(guards)
+    answers = zip(needs, allowed(used.policies, needs, guards), strict=True)
+    assert [(need, said) for need, said in answers if said is not wanted] == []
 
 
 def otherwise(need: Need) -> Iterator[Need]:

@@ -112,14 +112,6 @@ for path in ("/static/page.css", "/static/page.js", "/static/htmx.min.js", "/sta
         assert run_program(sys.executable, "-I", "-c", code).split() == ["200"] * 4 + ["404"]
 
 
-class TestRights:
-    def test_every_queue_and_bucket_refuses_what_is_not_encrypted_on_its_way(self, template: dict[str, Any]) -> None:
-        resources = template["Resources"]
-        for name in ("DagBucketPolicy", "RunBucketPolicy", "FailureQueuePolicy"):
-            statements = resources[name]["Properties"]["PolicyDocument"]["Statement"]
-            assert any(statement["Sid"] == "TlsOnly" and statement["Effect"] == "Deny" for statement in statements)
-
-
 class TestPage:
     def test_it_is_off_by_default_and_refused_without_an_authorizer(self, template: dict[str, Any]) -> None:
         assert template["Parameters"]["WebUi"]["Default"] == "false"
