@@ -150,7 +150,7 @@ class TestRights:
             statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in policy["Statement"]
         ]
         allowed = {action for statement in statements for action in _listed(statement["Action"])}
-        target = replace(TARGET, ecs=Ecs("cluster", "fanfold-runner", "subnet-1", "sg-1"))
+        target = replace(TARGET, ecs=Ecs("cluster", "fanfold_runner", "subnet-1", "sg-1"))
         with embedded(target) as aws:
             used = _actions_of_a_life(aws)
         # An old version is deleted after a hundred, tags are given at creation, events told by the stack's own parser.
@@ -236,7 +236,7 @@ class TestPage:
             names = {"Stack": "fanfold", "DagBucket": stack.stack.dag_bucket, "RunBucket": stack.stack.run_bucket}
             names |= dict(zip(("RunnerLogs", "ContainerLogs"), stack.stack.log_groups, strict=True))
         # A run that was broken off is redriven, which is nothing that moto can do.
-        execution = "arn:aws:states:us-east-1:123456789012:execution:fanfold-greet:1"
+        execution = "arn:aws:states:us-east-1:123456789012:execution:fanfold_greet:1"
         calls.add(("states:RedriveExecution", execution))
         for prefix in (prefix_of_run("1"), prefix_of_run("1", 3)):
             for action in ("s3:PutObject", "s3:DeleteObject"):
@@ -292,7 +292,7 @@ def _actions_of_a_life(aws: Aws) -> set[str]:
     clients, used = aws.clients, set[str]()
     names = {"stepfunctions": "states", "ListObjectsV2": "ListBucket"}
     aws.clients.ecs.register_task_definition(
-        family="fanfold-runner", containerDefinitions=[{"name": "runner", "image": "stock", "memory": 512}]
+        family="fanfold_runner", containerDefinitions=[{"name": "runner", "image": "stock", "memory": 512}]
     )
     text = (
         "schedule: '0 1 * * *'\nx-fanfold: {on: {s3: {bucket: b}}, compute: ecs, image: mine}\n"

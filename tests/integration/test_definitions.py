@@ -34,7 +34,7 @@ def compiled() -> dict[str, str]:
         dag_set = read_dag_file(str(example.relative_to(EXAMPLES)), fetch)
         names = machine_names(dag_set)
         for key, definition in compile_dag_set(dag_set).items():
-            texts[f"{names[key].removeprefix('fanfold-')}.asl.json"] = pretty(definition)
+            texts[f"{names[key]}.asl.json"] = pretty(definition)
     return texts
 
 
@@ -78,7 +78,7 @@ def test_definitions_pass_cfn_lint(tmp_path: Path) -> None:
         f"Machine{number}": {
             "Type": "AWS::StepFunctions::StateMachine",
             "Properties": {
-                "RoleArn": "arn:aws:iam::123456789012:role/fanfold-states",
+                "RoleArn": "arn:aws:iam::123456789012:role/fanfold_states",
                 "Definition": json.loads(text),
                 "DefinitionSubstitutions": {
                     "RunnerFunction": "arn:aws:lambda:us-east-1:123456789012:function:runner",

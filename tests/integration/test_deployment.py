@@ -55,17 +55,17 @@ class TestVersions:
         second = aws.put("etl.yaml", PARENT.replace("echo one", "echo two"))
         assert changes(second) == {"#region": "updated", "": "updated"}
         child = next(machine for machine in second["machines"] if machine["key"] == "#region")
-        fan = aws.machines()["fanfold-etl"]["States"]["fan"]["ItemProcessor"]["States"]["fan.item"]
+        fan = aws.machines()["fanfold_etl"]["States"]["fan"]["ItemProcessor"]["States"]["fan.item"]
         assert fan["Parameters"]["StateMachineArn"] == child["version"]
         assert child["version"].endswith(":2")
 
     def test_rollback_brings_back_what_was_live_with_its_children(self, aws: Aws) -> None:
         aws.put("etl.yaml", PARENT)
-        first = aws.machines()["fanfold-etl"]
+        first = aws.machines()["fanfold_etl"]
         aws.put("etl.yaml", PARENT.replace("echo one", "echo two"))
-        assert aws.machines()["fanfold-etl"] != first
+        assert aws.machines()["fanfold_etl"] != first
         assert aws.stack.roll_back("etl") == (2, 1)
-        assert aws.machines()["fanfold-etl"] == first
+        assert aws.machines()["fanfold_etl"] == first
 
     def test_after_a_rollback_the_same_event_again_changes_nothing_and_a_new_upload_does(self, aws: Aws) -> None:
         aws.put("etl.yaml", PARENT)
@@ -134,7 +134,7 @@ class TestOrder:
         aws.write("bad.yaml", ONE_STEP)
 
         def fail(model: Any, params: Any, **_: Any) -> None:
-            if model.name == "CreateStateMachine" and "fanfold-bad" in str(params["body"]):
+            if model.name == "CreateStateMachine" and "fanfold_bad" in str(params["body"]):
                 raise ClientError({"Error": {"Code": "Throttling"}}, model.name)
 
         aws.clients.states.meta.events.register("before-call", fail)
@@ -145,7 +145,7 @@ class TestOrder:
         with pytest.raises(ClientError) as raised:
             aws.handle({"Records": records})
         assert raised.value.__notes__ == ["file: bad.yaml"]
-        assert list(aws.machines()) == ["fanfold-good"]
+        assert list(aws.machines()) == ["fanfold_good"]
 
 
 class TestRemoval:
@@ -166,7 +166,7 @@ class TestRemoval:
     def test_what_a_file_no_longer_says_is_removed(self, aws: Aws) -> None:
         aws.put("etl.yaml", PARENT)
         aws.put("etl.yaml", "name: etl\n" + ONE_STEP)
-        assert list(aws.machines()) == ["fanfold-etl"]
+        assert list(aws.machines()) == ["fanfold_etl"]
         assert (aws.schedules(), aws.rules()) == ({}, {})
 
     def test_a_removed_file_can_come_back(self, aws: Aws) -> None:
@@ -181,25 +181,25 @@ class TestOwnership:
     def test_a_machine_that_fanfold_did_not_make_is_never_touched(self, aws: Aws) -> None:
         foreign = json.dumps({"StartAt": "a", "States": {"a": {"Type": "Pass", "End": True}}})
         role = "arn:aws:iam::123456789012:role/other"
-        aws.clients.states.create_state_machine(name="fanfold-etl", definition=foreign, roleArn=role)
+        aws.clients.states.create_state_machine(name="fanfold_etl", definition=foreign, roleArn=role)
         report = aws.put("etl.yaml", PARENT)
-        assert messages(report) == ["there is a state machine fanfold-etl that this stack did not make"]
-        assert aws.machines() == {"fanfold-etl": json.loads(foreign)}
+        assert messages(report) == ["there is a state machine fanfold_etl that this stack did not make"]
+        assert aws.machines() == {"fanfold_etl": json.loads(foreign)}
         aws.remove("etl.yaml")
-        assert aws.machines() == {"fanfold-etl": json.loads(foreign)}
+        assert aws.machines() == {"fanfold_etl": json.loads(foreign)}
 
     def test_a_name_that_another_file_has_is_refused(self, aws: Aws) -> None:
         aws.put("a.yaml", "name: same\n" + ONE_STEP)
         report = aws.put("b.yaml", "name: same\n" + ONE_STEP)
         assert messages(report) == ["the file a.yaml already has a DAG with the name 'same'"]
-        assert list(aws.machines()) == ["fanfold-a"]
+        assert list(aws.machines()) == ["fanfold_a"]
         aws.remove("a.yaml")
         assert aws.put("b.yaml", "name: same\n" + ONE_STEP)["status"] == "deployed"
 
     def test_two_suffixes_of_one_name_do_not_share_a_machine(self, aws: Aws) -> None:
         aws.put("a.yaml", "name: one\n" + ONE_STEP)
         report = aws.put("a.yml", "name: two\n" + ONE_STEP)
-        assert messages(report) == ["the state machine fanfold-a belongs to the file a.yaml"]
+        assert messages(report) == ["the state machine fanfold_a belongs to the file a.yaml"]
 
     def test_a_dag_can_be_found_by_its_name_or_its_file(self, aws: Aws) -> None:
         aws.put("deep/er/etl.yaml", "name: other\n" + ONE_STEP)
@@ -212,27 +212,27 @@ class TestOtherFiles:
     def test_a_child_that_changes_changes_those_that_call_it(self, aws: Aws) -> None:
         aws.put("child.yaml", ONE_STEP)
         aws.put("parent.yaml", "steps:\n  - {name: c, run: child}\n")
-        before = aws.machines()["fanfold-parent"]
+        before = aws.machines()["fanfold_parent"]
         aws.write("child.yaml", ONE_STEP.replace("hi", "ho"))
         reports = aws.handle(aws.event("child.yaml"))
         assert [(report["file"], report["status"]) for report in reports] == [
             ("child.yaml", "deployed"),
             ("parent.yaml", "deployed"),
         ]
-        assert aws.machines()["fanfold-parent"] != before
+        assert aws.machines()["fanfold_parent"] != before
 
     def test_a_parent_uploaded_before_its_child_is_deployed_when_the_child_comes(self, aws: Aws) -> None:
         refused = aws.put("parent.yaml", "steps:\n  - {name: c, run: child}\n")
         assert messages(refused) == ["there is no DAG 'child'"]
         aws.put("child.yaml", ONE_STEP)
-        assert set(aws.machines()) == {"fanfold-child", "fanfold-parent"}
+        assert set(aws.machines()) == {"fanfold_child", "fanfold_parent"}
 
     def test_a_child_that_is_removed_takes_nothing_from_those_that_call_it(self, aws: Aws) -> None:
         aws.put("child.yaml", ONE_STEP)
         aws.put("parent.yaml", "steps:\n  - {name: c, run: child}\n")
-        before = aws.machines()["fanfold-parent"]
+        before = aws.machines()["fanfold_parent"]
         aws.remove("child.yaml")
-        assert aws.machines() == {"fanfold-parent": before}
+        assert aws.machines() == {"fanfold_parent": before}
         report = aws.report("parent.yaml")
         assert report is not None
         assert messages(report) == ["there is no DAG 'child'"]
@@ -355,9 +355,9 @@ class TestFaults:
         aws.write("a.yaml", ONE_STEP.replace("hi", "newer"))
         aws.handle(aws.event("a.yaml", sequencer="02"))
         assert overtaken
-        live = aws.machines()["fanfold-a"]
+        live = aws.machines()["fanfold_a"]
         aws.put("a.yaml", ONE_STEP.replace("hi", "newest"), sequencer="04")
-        assert aws.machines()["fanfold-a"] == live
+        assert aws.machines()["fanfold_a"] == live
 
 
 _THROTTLED = b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
@@ -407,15 +407,15 @@ def without_versions(state: Any) -> Any:
 
 
 def test_containers_with_an_image_of_their_own_get_a_task_definition() -> None:
-    target: Target = replace(TARGET, ecs=Ecs("cluster", "fanfold-runner", "subnet-1,subnet-2", "sg-1"))
+    target: Target = replace(TARGET, ecs=Ecs("cluster", "fanfold_runner", "subnet-1,subnet-2", "sg-1"))
     with embedded(target) as aws:
         aws.clients.ecs.register_task_definition(
-            family="fanfold-runner",
+            family="fanfold_runner",
             containerDefinitions=[{"name": "runner", "image": "stock", "memory": 512, "essential": True}],
         )
         text = "x-fanfold: {compute: ecs, image: 'mine:1'}\n" + ONE_STEP
         aws.put("a.yaml", text)
-        task = aws.machines()["fanfold-a"]["States"]["s"]["Parameters"]
+        task = aws.machines()["fanfold_a"]["States"]["s"]["Parameters"]
         family = task["TaskDefinition"]
         made = aws.clients.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
         assert [container["image"] for container in made["containerDefinitions"]] == ["mine:1"]

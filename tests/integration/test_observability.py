@@ -32,7 +32,7 @@ steps:
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[Any]:
     """What the functions wrote during a run of `DAG`."""
     functions = {
-        "fanfold-runner": runner.handle, "fanfold-planner": planner.handle, "fanfold-reducer": reducer.handle,
+        "fanfold_runner": runner.handle, "fanfold_planner": planner.handle, "fanfold_reducer": reducer.handle,
     }  # fmt: skip
     settings = {
         "FANFOLD_RUN_BUCKET": "runs", "FANFOLD_FOLDER": str(tmp_path), "FANFOLD_STACK": "mine",

@@ -51,9 +51,9 @@ def test_a_file_becomes_a_machine_for_each_dag_that_calls_children(aws: Aws) -> 
     reports = put(aws, "etl.yaml", GOOD)
     assert changes(reports) == {"#region": "created", "": "created"}
     made = aws.machines()
-    (region,) = made.keys() - {"fanfold-etl"}
-    assert region.startswith("fanfold-etl-region-")
-    fan = made["fanfold-etl"]["States"]["fan"]
+    (region,) = made.keys() - {"fanfold_etl"}
+    assert region.startswith("fanfold__etl-region-")
+    fan = made["fanfold_etl"]["States"]["fan"]
     assert (fan["Type"], fan["MaxConcurrency"]) == ("Map", 3)
     started = fan["ItemProcessor"]["States"]["fan.item"]["Parameters"]["StateMachineArn"]
     assert started == f"arn:aws:states:us-east-1:123456789012:stateMachine:{region}:1"
@@ -83,7 +83,7 @@ def test_keys_arrive_quoted_and_name_folders(aws: Aws) -> None:
     (report,) = put(aws, "a b/é.yaml", text, event_key="dags/a+b/%C3%A9.yaml")
     assert report["status"] == "deployed"
     (name,) = aws.machines()
-    assert name.startswith("fanfold-a-b-")
+    assert name.startswith("fanfold_a-b-")
 
 
 def test_what_is_no_dag_file_is_left_alone(aws: Aws) -> None:

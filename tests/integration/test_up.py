@@ -49,7 +49,7 @@ class Server:
         self.aws("s3", "cp", str(self.folder / name), f"s3://{self.bucket}/dags/{name}")
 
     def arn(self, machine: str) -> str:
-        return f"arn:aws:states:us-east-1:123456789012:stateMachine:fanfold-{machine}"
+        return f"arn:aws:states:us-east-1:123456789012:stateMachine:fanfold_{machine}"
 
     def machines(self) -> set[str]:
         listed = self.aws("stepfunctions", "list-state-machines")["stateMachines"]
@@ -108,7 +108,7 @@ steps:
 class TestAwsCli:
     def test_a_file_that_is_copied_into_the_bucket_runs_and_one_that_is_removed_is_gone(self, server: Server) -> None:
         server.put("nightly.yaml", SCHEDULED)
-        assert "fanfold-nightly" in server.machines()
+        assert "fanfold_nightly" in server.machines()
         described = server.run("nightly", {"params": {"positional": [], "named": {"WHO": 'a "b" $(c)'}}})
         assert described["status"] == "SUCCEEDED"
         record = json.loads(described["output"])["record"]
@@ -121,7 +121,7 @@ class TestAwsCli:
         assert whole["ScheduleExpression"] == "cron(30 2 * * ? *)"
         assert whole["ScheduleExpressionTimezone"] == "Europe/Berlin"
         server.aws("s3", "rm", f"s3://{server.bucket}/dags/nightly.yaml")
-        assert "fanfold-nightly" not in server.machines()
+        assert "fanfold_nightly" not in server.machines()
         assert server.aws("scheduler", "list-schedules", "--group-name", "fanfold")["Schedules"] == []
 
     def run_bucket(self, server: Server) -> str:
@@ -164,7 +164,7 @@ steps:
         server.aws("s3", "cp", "--recursive", str(EXAMPLES), target, "--exclude", "*.yaml")
         server.aws("s3", "cp", "--recursive", str(EXAMPLES), target, "--exclude", "*", "--include", "*.yaml")
         made = {
-            re.sub(r"^fanfold-examples-(.+)-[0-9a-f]{8}$", r"\1", name): name.removeprefix("fanfold-")
+            re.sub(r"^fanfold_examples-(.+)-[0-9a-f]{8}$", r"\1", name): name.removeprefix("fanfold_")
             for name in server.machines()
         }
         for example in sorted(EXAMPLES.glob("*.yaml")):
@@ -182,7 +182,7 @@ class TestCommands:
         assert pushed.returncode == 0, pushed.stderr
         assert pushed.stdout.splitlines() == [
             "hi.yaml: DAG hi is deployed",
-            "  fanfold-hi: created, version 1",
+            "  fanfold_hi: created, version 1",
             "  schedule cron(30 2 * * ? *): created",
         ]
         started = server.fanfold("start", "hi", "--json", "--", "WHO=you")

@@ -92,7 +92,7 @@ def environment(up: Up) -> dict[str, str]:
         "FANFOLD_STACK": stack.name,
         "FANFOLD_DAG_BUCKET": stack.dag_bucket,
         "FANFOLD_RUN_BUCKET": stack.run_bucket,
-        "FANFOLD_MACHINE_ARNS": stack.machine_arns.removesuffix(f"{stack.name}-"),
+        "FANFOLD_MACHINE_ARNS": stack.machine_arns.removesuffix(f"{stack.name}_"),
         "FANFOLD_LOG_GROUPS": ",".join(stack.log_groups),
         "FANFOLD_SCHEDULE_ZONE": stack.zone,
         "FANFOLD_RUNNER_VARIABLES": "",

@@ -16,7 +16,7 @@ from typing import Literal
 
 from fanfold.asl.computes import Platform, compute_of_leaf, compute_of_segment
 from fanfold.asl.fan_outs import FanOutChoice, FanOutFacts, choose, longest_seconds, with_retries
-from fanfold.asl.names import machine_name
+from fanfold.asl.names import child_machine_name, machine_name
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
@@ -64,7 +64,7 @@ def machine_names(dag_set: DagSet) -> dict[str, str]:
     """
     root = without_suffix(dag_set.root.place.file)
     return {
-        key: machine_name(root if not key else root + key if key.startswith("#") else f"{root}>{key}")
+        key: child_machine_name(root + key if key.startswith("#") else f"{root}>{key}") if key else machine_name(root)
         for key, dag in dag_set.dags.items()
         if key == "" or not dag.is_leaf
     }

@@ -8,16 +8,28 @@ import re
 MAX_LENGTH = 48
 """Characters of a machine's name behind the stack's prefix; with it they must fit into the 80 of Step Functions."""
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+CHILD_MARK = "_"
+"""Starts the name of a child DAG's machine, and of no other: so that a rule can tell a run from a part of one."""
+
+_UNSAFE = re.compile(r"^_+|[^A-Za-z0-9_-]+")
 
 
 def machine_name(key: str) -> str:
-    """The state machine's name, behind the stack's prefix, of the DAG with `key` (see `fanfold.asl.compile`).
+    """The state machine's name, behind the stack's prefix, of the root DAG with `key` (see `fanfold.asl.compile`).
 
     ``etl`` → ``etl``. Where the key holds other characters or is too long, a hash of it keeps names apart.
     """
+    return _name(key, MAX_LENGTH)
+
+
+def child_machine_name(key: str) -> str:
+    """The same for a child DAG."""
+    return CHILD_MARK + _name(key, MAX_LENGTH - len(CHILD_MARK))
+
+
+def _name(key: str, length: int) -> str:
     safe = _UNSAFE.sub("-", key)
-    if safe == key and len(safe) <= MAX_LENGTH - 9:
+    if safe == key and len(safe) <= length - 9:
         return safe
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return f"{safe[: MAX_LENGTH - 9]}-{digest}"
+    return f"{safe[: length - 9]}-{digest}"

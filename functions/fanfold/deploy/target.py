@@ -14,6 +14,14 @@ MAX_PREFIX = 80 - MAX_LENGTH - 1
 """Characters of a stack's name: with it, a machine's name must fit into 80."""
 
 
+def prefix_of(stack: str) -> str:
+    """What the names of a stack's machines, rules and task definitions start with.
+
+    No stack's name holds ``_`` (CloudFormation), so the names of one stack never start as those of another.
+    """
+    return f"{stack}_"
+
+
 @dataclass(frozen=True, slots=True)
 class Ecs:
     """The cluster that containers run on."""
@@ -47,7 +55,7 @@ class Target:
     """See the module."""
 
     stack: str
-    """Its name, and ``-``, start the name of every machine."""
+    """Its name, and ``_``, start the name of every machine."""
     runner_arn: str
     planner_arn: str
     reducer_arn: str
@@ -67,7 +75,7 @@ class Target:
     @property
     def prefix(self) -> str:
         """What the names of the stack's machines, rules and task definitions start with."""
-        return f"{self.stack}-"
+        return prefix_of(self.stack)
 
     @property
     def platform(self) -> Platform:

@@ -94,7 +94,7 @@ def _count(dag_set: DagSet, items: int, planned: int) -> Counts:
         if step.calls_child
     }
     functions = {
-        f"fanfold-{name}": _Answers(name, items, planned, fan_outs, calls, clients).answer
+        f"fanfold_{name}": _Answers(name, items, planned, fan_outs, calls, clients).answer
         for name in ("runner", "planner", "reducer")
     }
 

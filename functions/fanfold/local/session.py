@@ -49,12 +49,12 @@ LONGEST_PAUSE = 0.5
 """Seconds between two looks at an execution that has not told of its end."""
 LOCAL = Target(
     stack="fanfold",
-    runner_arn=f"{FUNCTION_ARNS}fanfold-runner",
-    planner_arn=f"{FUNCTION_ARNS}fanfold-planner",
-    reducer_arn=f"{FUNCTION_ARNS}fanfold-reducer",
-    role_arn=f"arn:aws:iam::{ACCOUNT}:role/fanfold-states",
+    runner_arn=f"{FUNCTION_ARNS}fanfold_runner",
+    planner_arn=f"{FUNCTION_ARNS}fanfold_planner",
+    reducer_arn=f"{FUNCTION_ARNS}fanfold_reducer",
+    role_arn=f"arn:aws:iam::{ACCOUNT}:role/fanfold_states",
     machine_arns=f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:",
-    ecs=Ecs("fanfold", "fanfold-runner", "subnet-0", "sg-0"),
+    ecs=Ecs("fanfold", "fanfold_runner", "subnet-0", "sg-0"),
     lambda_seconds=float("inf"),
 )
 """A laptop: containers run, functions have no time limit, and only a command starts runs."""
@@ -126,10 +126,10 @@ class Session:
         from fanfold.local.engine import embedded_aws
 
         functions = {
-            "fanfold-parser": partial(self._call, parser.handle, "parser"),
-            "fanfold-planner": partial(self._call, planner.handle, "run"),
-            "fanfold-reducer": partial(self._call, reducer.handle, "run"),
-            "fanfold-runner": partial(self._call, runner.handle, "run"),
+            "fanfold_parser": partial(self._call, parser.handle, "parser"),
+            "fanfold_planner": partial(self._call, planner.handle, "run"),
+            "fanfold_reducer": partial(self._call, reducer.handle, "run"),
+            "fanfold_runner": partial(self._call, runner.handle, "run"),
         }
         self._resources.enter_context(embedded_aws(functions, self._cancellation.wait, self._run_container))
         clients = Clients()
@@ -187,7 +187,7 @@ class Session:
         """As the stack's template does: an object put below the DAG prefix starts the parser."""
         configurations: Any = [
             {
-                "LambdaFunctionArn": f"{FUNCTION_ARNS}fanfold-parser",
+                "LambdaFunctionArn": f"{FUNCTION_ARNS}fanfold_parser",
                 "Events": ["s3:ObjectCreated:*"],
                 "Filter": {"Key": {"FilterRules": [
                     {"Name": "prefix", "Value": parser.DAG_PREFIX}, {"Name": "suffix", "Value": suffix},

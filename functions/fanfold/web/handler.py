@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.stack import Stack
+from fanfold.deploy.target import prefix_of
 from fanfold.web.app import create_app
 from fanfold.web.cloud import CloudSite
 from fanfold.web.security import Guard
@@ -48,7 +49,7 @@ def stack_of_environment(environ: Mapping[str, str], clients: Clients) -> Stack:
         clients,
         environ["FANFOLD_DAG_BUCKET"],
         environ["FANFOLD_RUN_BUCKET"],
-        f"{environ['FANFOLD_MACHINE_ARNS']}{name}-",
+        environ["FANFOLD_MACHINE_ARNS"] + prefix_of(name),
         parser_function="",  # whose log the page does not show
         log_groups=tuple(group for group in environ.get("FANFOLD_LOG_GROUPS", "").split(",") if group),
         zone=environ.get("FANFOLD_SCHEDULE_ZONE") or "UTC",
