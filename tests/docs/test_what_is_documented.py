@@ -170,7 +170,7 @@ def test_limits_are_those_of_the_code(row: str, numbers: Any) -> None:
         ("an EXPRESS execution", (f"${EXPRESS * 1e6:.2f} for a million", f"${EXPRESS_GB_SECOND:.8f}")),
         ("Lambda, a call", (f"${CALL * 1e6:.2f} for a million",)),
         ("Lambda, duration", [f"${price:.10f}" for price in GB_SECOND.values()]),
-        ("Fargate", (f"${VCPU_HOUR:g}", f"${GB_HOUR:g}")),
+        ("Fargate", [f"${price:g}" for prices in (VCPU_HOUR, GB_HOUR) for price in prices.values()]),
     ],
 )
 def test_prices_are_those_that_the_cost_is_worked_out_with(row: str, prices: Any) -> None:

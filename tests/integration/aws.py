@@ -34,7 +34,8 @@ class Aws:
         self.runtime = parser.ParserRuntime(
             self.clients, "runs", target, observer=lambda _, report: self.told.append(report)
         )
-        self.stack = Stack("fanfold", self.clients, "dags", "runs", target.machine_arns + target.prefix, "parser")
+        arns = target.machine_arns + target.prefix
+        self.stack = Stack("fanfold", self.clients, "dags", "runs", arns, "parser", callees=target.callees)
 
     def sequencer(self) -> str:
         return f"{next(self._sequencers):08X}"

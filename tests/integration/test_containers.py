@@ -129,7 +129,7 @@ class TestRun:
 
     def test_a_task_that_is_out_of_time_is_ended_and_says_so(self, run_dag: DagRunner) -> None:
         started = time.monotonic()
-        record = run_dag("steps:\n  - {name: s, command: sleep 60, x-fanfold: {compute: ecs, timeoutSec: 6}}\n")
+        record = run_dag("steps:\n  - {name: s, command: sleep 63, x-fanfold: {compute: ecs, timeoutSec: 6}}\n")
         assert record["steps"]["s"]["error"] == "stopped: the time of its task is over"
         assert time.monotonic() - started < 30
 
@@ -163,7 +163,7 @@ class TestProcess:
         text = f"""
 handlerOn: {{failure: {{command: "echo $DAG_RUN_STATUS", output: H}}}}
 steps:
-  - {{name: s, command: "echo $PPID > {process}; sleep 60", x-fanfold: {{compute: ecs}}}}
+  - {{name: s, command: "echo $PPID > {process}; sleep 63", x-fanfold: {{compute: ecs}}}}
 """
         execution = self.start(up, text)
         os.kill(_number(process), signal.SIGKILL)
@@ -173,14 +173,14 @@ steps:
 
     def test_a_container_that_is_told_to_end_says_so_at_once(self, up: Up, tmp_path: Path) -> None:
         process = tmp_path / "pid"
-        text = f'steps:\n  - {{name: s, command: "echo $PPID > {process}; sleep 60", x-fanfold: {{compute: ecs}}}}\n'
+        text = f'steps:\n  - {{name: s, command: "echo $PPID > {process}; sleep 63", x-fanfold: {{compute: ecs}}}}\n'
         execution = self.start(up, text)
         os.kill(_number(process), signal.SIGTERM)
         assert "TaskStopped" in self.record(up, execution)["steps"]["s"]["error"]
 
     def test_a_run_that_is_stopped_ends_its_container(self, up: Up, tmp_path: Path) -> None:
         process = tmp_path / "pid"
-        text = f'steps:\n  - {{name: s, command: "echo $PPID > {process}; sleep 60", x-fanfold: {{compute: ecs}}}}\n'
+        text = f'steps:\n  - {{name: s, command: "echo $PPID > {process}; sleep 63", x-fanfold: {{compute: ecs}}}}\n'
         execution = self.start(up, text)
         number = _number(process)
         up.stack.clients.states.stop_execution(executionArn=execution)

@@ -72,6 +72,13 @@ def test_containers_are_counted(dag: Path) -> None:
     assert counted(dag, text, 5).containers == 5
 
 
+def test_containers_cost_what_their_architecture_does() -> None:
+    counts = Counts(0, 0, 0, 0, 60, 0, 1, 0)
+    arm, x86 = (price(counts, 60, 1024, architecture, (1024, 2048))[0][2] for architecture in ("arm64", "x86_64"))
+    assert arm == pytest.approx(0.03238 + 2 * 0.00356)
+    assert x86 == pytest.approx(0.04048 + 2 * 0.004445)
+
+
 def test_the_bill_is_the_counts_times_list_prices() -> None:
     lines = price(Counts(1007, 1002, 1002, 2, 0, 0, 1, 7030), 1.0, 1024, "arm64", (512, 1024))
     assert [(what, amount) for what, amount, _ in lines] == [

@@ -141,13 +141,24 @@ x-fanfold: {on: {s3: {bucket: incoming, prefix: new/, suffix: .csv}}}
 params: [BUCKET: none, KEY: none]
 steps:
   - {name: tell, command: 'echo "$BUCKET/$KEY"', output: WHAT}
-""")  # fmt: skip
+  - {name: fail, command: test -e FOLDER/mended}
+""".replace("FOLDER", str(server.folder)))  # fmt: skip
         (server.folder / "data").write_text("1,2")
         for key in ("new/a 'b'.csv", "old/a.csv", "new/a.txt"):
             server.aws("s3", "cp", str(server.folder / "data"), f"s3://incoming/{key}")
         arn = server.arn("watch")
         (execution,) = server.aws("stepfunctions", "list-executions", "--state-machine-arn", arn)["executions"]
-        record = self.record(server, execution["executionArn"])
+        assert len(execution["name"]) == 73  # as EventBridge calls it
+        while (
+            server.aws("stepfunctions", "describe-execution", "--execution-arn", execution["executionArn"])["status"]
+            == "RUNNING"
+        ):
+            time.sleep(0.2)
+        (server.folder / "mended").touch()
+        retried = server.fanfold("retry", execution["name"])
+        assert retried.returncode == 0, retried.stdout + retried.stderr
+        record = self.record(server, f"{execution['executionArn']}_r2")
+        assert (record["status"], record["attempt"]) == ("success", 2)
         assert record["steps"]["tell"]["output"] == {"WHAT": "incoming/new/a 'b'.csv"}
 
     def record(self, server: Server, arn: str) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def _by_itself(dag: Dag, limits: list[float | None], platform: Platform) -> Comp
     return Compute("ecs", dag.place) if platform.has_ecs and longest > platform.lambda_seconds else None
 
 
+IMAGE_PREFIX = "image-"
+
+
 def image_name(image: str) -> str:
     """The name of the task definition for a DAG's own image, behind the stack's prefix."""
-    return f"image-{hashlib.sha256(image.encode()).hexdigest()[:16]}"
+    return IMAGE_PREFIX + f"{hashlib.sha256(image.encode()).hexdigest()[:16]}"

@@ -66,8 +66,11 @@ def start(
 
     What stands behind -- are the run's parameters. Exit code 0 is success, 1 a failed run, 2 wrong input.
     """
-    if run_id is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run_id):
-        raise click.BadParameter("1 to 64 letters, digits, - and _", param_hint="--run-id")
+    from fanfold.deploy.executions import is_run_name
+
+    if run_id is not None and not is_run_name(run_id):
+        hint = "1 to 64 letters, digits, - and _; not a name that ends in _r and a number, as those of retries do"
+        raise click.BadParameter(hint, param_hint="--run-id")
     if stack is not None:
         from fanfold.cli.start_remote import start_remote
 
@@ -348,7 +351,7 @@ def dry(file: Path, arguments: tuple[str, ...]) -> None:
     type=click.Choice(["arm64", "x86_64"]),
     default="arm64",
     show_default=True,
-    help="Of the runner's function.",
+    help="Of the runner's function, and of containers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def cost(file: Path, items: int, seconds: float, memory: int, architecture: str, as_json: bool) -> None:

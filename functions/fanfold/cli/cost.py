@@ -22,7 +22,8 @@ EXPRESS = 1.00 / 1_000_000  # Step Functions, Express, requests
 EXPRESS_GB_SECOND = 0.00001667  # and duration, in steps of 64 MB and 100 ms
 CALL = 0.20 / 1_000_000  # AWS Lambda, requests
 GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}  # AWS Lambda, duration
-VCPU_HOUR, GB_HOUR = 0.04048, 0.004445  # AWS Fargate, Linux on x86; a minute at least
+VCPU_HOUR = {"arm64": 0.03238, "x86_64": 0.04048}  # AWS Fargate, Linux; a minute at least
+GB_HOUR = {"arm64": 0.00356, "x86_64": 0.004445}
 
 CONTAINER = (512, 1024)
 """CPU units and MiB of a container that asks for none (template.yaml)."""
@@ -82,6 +83,6 @@ def price(
         ),
         ("Lambda calls", f"{calls:,}", calls * CALL),
         ("Lambda GB-seconds", f"{gb_seconds:,.1f}", gb_seconds * GB_SECOND[architecture]),
-        ("containers", f"{counts.containers:,}", hours * (cpu * VCPU_HOUR + gb * GB_HOUR)),
+        ("containers", f"{counts.containers:,}", hours * (cpu * VCPU_HOUR[architecture] + gb * GB_HOUR[architecture])),
     ]
     return [line for line in lines if line[2]]

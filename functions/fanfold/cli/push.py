@@ -17,6 +17,7 @@ from fanfold.cli.remote import connected
 from fanfold.dag.diagnostics import DagFileError, problems_of_report
 from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.bundles import is_dag
+from fanfold.deploy.report import NOT_DEPLOYED
 from fanfold.deploy.stack import Stack
 from fanfold.handlers.parser import DAG_PREFIX, REPORT_SUFFIX
 from fanfold.local.folder import UnusableFile, fetch_from
@@ -25,6 +26,11 @@ WAIT_SECONDS = 120.0
 """How long to wait for the report of a file."""
 
 _POLL_SECONDS = 0.5
+_WHAT_STANDS = {
+    "refused": "what was deployed before is unchanged",
+    "failed": "what AWS had taken before that stands",
+    "waiting": "nothing is deployed of it yet",
+}
 _LEFT_OUT = {"__pycache__", "node_modules"}
 
 
@@ -123,11 +129,11 @@ def _show(console: Console, errors: Console, name: str, report: dict[str, Any] |
         text = f"{name}: no report after {WAIT_SECONDS:g} s; look at the log of the stack's ParserFunction"
         errors.print(Text(text, "red"), soft_wrap=True)
         return False
-    if report["status"] == "refused":
+    if report["status"] in NOT_DEPLOYED:
         for problem in problems_of_report(report["problems"]):
             errors.print(problem_text(problem, "error"), soft_wrap=True)
         count = len(report["problems"])
-        what = f"{name}: {count} problem{'s' if count > 1 else ''}; what was deployed before is unchanged"
+        what = f"{name}: {count} problem{'s' if count > 1 else ''}; {_WHAT_STANDS[report['status']]}"
         errors.print(Text(what, "bold"), soft_wrap=True)
         return False
     console.print(Text.assemble((name, "bold"), f": DAG {report['dag']} is deployed"), soft_wrap=True)

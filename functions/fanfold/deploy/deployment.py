@@ -7,8 +7,7 @@ the same event, handled again after a crash at any point, comes to the same end 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
 
 from fanfold.asl.compile import Bundles, compile_dag_set, containers, dag_object, digest, machine_names
 from fanfold.dag.diagnostics import DagFileError, Problem
@@ -16,11 +15,12 @@ from fanfold.dag.model import DagSet
 from fanfold.dag.read import Fetch, read_dag_file
 from fanfold.deploy import schedules, triggers
 from fanfold.deploy.clients import Clients
-from fanfold.deploy.images import register_images
+from fanfold.deploy.images import deregister_images, register_image
 from fanfold.deploy.machines import (
     ALIAS,
     MAX_DEFINITION,
     Change,
+    Deleting,
     DeployedMachine,
     Machines,
     NotOurs,
@@ -28,6 +28,8 @@ from fanfold.deploy.machines import (
     tag_text,
 )
 from fanfold.deploy.record import Overtaken, Record, Records, is_older
+from fanfold.deploy.refusals import Refused, StillDeleting, located
+from fanfold.deploy.report import DeployedStart, Report, ReportStatus
 from fanfold.deploy.target import Target
 from fanfold.run.runtime import dag_object_key
 from fanfold.run.store import ObjectStore
@@ -37,36 +39,6 @@ ROUNDS = 5
 
 BundleOf = Callable[[str], str | None]
 """Makes the bundle of a DAG file's folder and gives its digest; None where nothing lies beside it."""
-
-ReportStatus = Literal["deployed", "refused", "removed", "outdated", "absent"]
-
-
-@dataclass(frozen=True, slots=True)
-class DeployedStart:
-    """A schedule or a trigger after a deployment."""
-
-    name: str
-    what: str
-    """The expression of a schedule, the event pattern of a trigger."""
-    change: Change
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of a file."""
-
-    file: str
-    status: ReportStatus
-    """``outdated``: a newer event was handled before this one; ``absent``: no such file, and nothing deployed of it."""
-    dag: str = ""
-    machines: list[DeployedMachine] = field(default_factory=list)
-    schedules: list[DeployedStart] = field(default_factory=list)
-    triggers: list[DeployedStart] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is stored beside the file; what is empty is left out."""
-        return {key: value for key, value in asdict(self).items() if value not in ("", [])}
 
 
 @dataclass(slots=True)
@@ -109,6 +81,25 @@ class Deployer:
         """The files that a change of `file` concerns too."""
         return self._records.dependents(file)
 
+    def files(self) -> list[str]:
+        """Every file that is deployed, or was refused."""
+        return sorted(record.file for record in self._records.of_files())
+
+    def calls_what_is_there(self, file: str) -> bool:
+        """Whether all that the machines of `file` call is there; true where it has none."""
+        record = self._records.read(file)
+        machines = Machines(self._clients.states, self._target, file)
+        return all(
+            machines.calls_what_is_there(version or self._target.arn(name)) for name, version in record.machines.items()
+        )
+
+    def remove_all(self) -> None:
+        """Remove everything of every file, as for a stack that is deleted."""
+        for file in self.files():
+            self._remove(self._records.read(file))
+        if self._target.ecs is not None:
+            deregister_images(self._clients.ecs, self._target)
+
     def reconcile(
         self,
         file: str,
@@ -150,23 +141,28 @@ class Deployer:
             dag_set = read_dag_file(record.file, look, self._environment)
             plan = self._plan(dag_set, record, self._bundles(dag_set, bundle))
         except DagFileError as fault:
-            return self._refuse(record, looked, fault)
+            return self._stay(record, looked, fault)
         self._note_looks(record, looked)
         try:
             return self._apply(plan, record, move_alias=again or not repeated)
         except DagFileError as fault:
-            return self._refuse(record, looked, fault)
+            return self._stay(record, looked, fault)
 
     def _note_looks(self, record: Record, looked: list[str]) -> None:
         self._records.note_looks(record, sorted(set(looked) - {record.file}))
 
-    def _refuse(self, record: Record, looked: list[str], fault: DagFileError) -> Report:
+    def _stay(self, record: Record, looked: list[str], fault: DagFileError) -> Report:
         """Keep what is deployed, and say why nothing new is."""
         self._note_looks(record, looked)
         if record.status != "applying":
             record.status = "refused"
         self._records.write(record)
-        return Report(record.file, "refused", problems=list(fault.problems))
+        status: ReportStatus = "refused"
+        if isinstance(fault, StillDeleting):
+            status = "waiting"
+        elif isinstance(fault, Refused):
+            status = "failed"
+        return Report(record.file, status, problems=list(fault.problems))
 
     @staticmethod
     def _bundles(dag_set: DagSet, bundle: BundleOf | None) -> Bundles:
@@ -182,19 +178,14 @@ class Deployer:
         if problems:
             raise DagFileError(problems)
         wanted_schedules, wanted_rules = self._wanted_starts(dag_set)
-        return _Plan(
-            dag_set,
-            bundles,
-            planned,
-            {
-                name: (wanted, schedules.change_of_schedule(self._clients.scheduler, wanted))
-                for name, wanted in wanted_schedules.items()
-            },
-            {
-                name: (wanted, triggers.change_of_rule(self._clients.events, wanted))
-                for name, wanted in wanted_rules.items()
-            },
-        )
+        plan = _Plan(dag_set, bundles, planned, {}, {})
+        for name, schedule in wanted_schedules.items():
+            with located(schedule.place, "to show the schedule"):
+                plan.schedules[name] = schedule, schedules.change_of_schedule(self._clients.scheduler, schedule)
+        for name, rule in wanted_rules.items():
+            with located(rule.place, "to show the trigger's rule"):
+                plan.rules[name] = rule, triggers.change_of_rule(self._clients.events, rule)
+        return plan
 
     def _planned_machines(
         self, dag_set: DagSet, record: Record, bundles: Bundles, problems: list[Problem]
@@ -215,9 +206,12 @@ class Deployer:
                 problems.append(Problem(place, message, hint))
                 continue
             try:
-                machines.plan(machine, record.machines.get(machine.name, ""), versions)
+                with located(place, f"to show the state machine {self._target.prefix}{machine.name}"):
+                    machines.plan(machine, record.machines.get(machine.name, ""), versions)
             except NotOurs as fault:
                 problems.append(Problem(place, str(fault), "rename the file, or remove the other one"))
+            except Deleting as fault:
+                raise StillDeleting(place, f"the state machine {fault}") from None
             versions[machine.name] = machine.version
             planned.append(machine)
         return planned
@@ -250,9 +244,9 @@ class Deployer:
         alias = f"{self._target.arn(machine)}:{ALIAS}"
         wanted = schedules.wanted_schedules(machine, alias, dag_set.root.schedule, starts)
         long = [
-            Problem(dag_set.root.place, f"the schedule {want['Description']} is too long", "write two shorter ones")
+            Problem(want.place, f"{want.request['Description']} is too long", "write two shorter ones")
             for want in wanted.values()
-            if len(want["ScheduleExpression"]) > schedules.MAX_EXPRESSION
+            if len(want.expression) > schedules.MAX_EXPRESSION
         ]
         if long:
             raise DagFileError(long)
@@ -272,14 +266,18 @@ class Deployer:
             record.rules = sorted({*record.rules, *plan.rules})
             self._records.write(record)
         if changes:
-            self._store_what_runs_need(plan)
+            self._store_dags(plan)
+        self._register_images(plan)
         deployed: list[DeployedMachine] = []
         versions: dict[str, str] = {}
         for machine in plan.machines:
-            deployed.append(machines.apply(machine, versions))
+            place = plan.dag_set.dags[machine.key].place
+            with located(place, f"the state machine {self._target.prefix}{machine.name}"):
+                deployed.append(machines.apply(machine, versions))
             versions[machine.name] = deployed[-1].version
         root = next(machine for machine in deployed if machine.key == "")
-        machines.point_alias(root.arn, root.version, move=move_alias or root.change != "unchanged")
+        with located(plan.dag_set.root.place, f"the alias {ALIAS} of the state machine {root.name}"):
+            machines.point_alias(root.arn, root.version, move=move_alias or root.change != "unchanged")
         report = Report(record.file, "deployed", name, deployed)
         self._apply_starts(plan, report)
         self._remove_rest(plan, old, machines)
@@ -289,14 +287,18 @@ class Deployer:
         self._records.write(record)
         return report
 
-    def _store_what_runs_need(self, plan: _Plan) -> None:
-        """The DAGs as immutable objects, and the task definitions of images of their own."""
+    def _store_dags(self, plan: _Plan) -> None:
+        """The DAGs as immutable objects, which runs read."""
         for key in plan.dag_set.dags:
             text = dag_object(plan.dag_set, key, plan.bundles)
             self._store.put(dag_object_key(digest(text)), text)
-        images = [compute.image for compute in containers(plan.dag_set, self._target.platform) if compute.image]
-        if images:
-            register_images(self._clients.ecs, self._target, images)
+
+    def _register_images(self, plan: _Plan) -> None:
+        """The task definitions of images of their own, which change with the runner's too."""
+        for compute in containers(plan.dag_set, self._target.platform):
+            if compute.image:
+                with located(compute.place, f"the task definition of the image {compute.image}"):
+                    register_image(self._clients.ecs, self._target, compute.image)
 
     def _claim(self, dag_set: DagSet, record: Record) -> None:
         try:
@@ -309,12 +311,14 @@ class Deployer:
 
     def _apply_starts(self, plan: _Plan, report: Report) -> None:
         for name, (wanted, change) in plan.schedules.items():
-            schedules.apply_schedule(self._clients.scheduler, wanted, change)
-            report.schedules.append(DeployedStart(name, wanted["ScheduleExpression"], change))
-        for name, (wanted, change) in plan.rules.items():
+            with located(wanted.place, f"the schedule {wanted.expression}"):
+                schedules.apply_schedule(self._clients.scheduler, wanted, change)
+            report.schedules.append(DeployedStart(name, wanted.expression, change))
+        for name, (rule, change) in plan.rules.items():
             tags = {"fanfold:stack": self._target.stack, "fanfold:file": tag_text(report.file)}
-            triggers.apply_rule(self._clients.events, wanted, change, tags)
-            report.triggers.append(DeployedStart(name, wanted["rule"]["EventPattern"], change))
+            with located(rule.place, f"the trigger's rule {name}"):
+                triggers.apply_rule(self._clients.events, rule, change, tags)
+            report.triggers.append(DeployedStart(name, rule.rule["EventPattern"], change))
 
     def _remove_rest(self, plan: _Plan, old: Record, machines: Machines) -> None:
         """Remove what the file no longer wants: what starts runs first, then machines."""

@@ -11,12 +11,27 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-_RETRY = re.compile(r"(.+)_retry-([0-9]+)")
+MAX_NAME = 80
+"""Characters of an execution's name (Step Functions, *StartExecution*)."""
+
+_RETRY = re.compile(r"(.+)_r([0-9]+)")
 
 
 def execution_name(run: str, attempt: int) -> str:
-    """What the execution of an attempt of a run is called."""
-    return run if attempt == 1 else f"{run}_retry-{attempt}"
+    """What the execution of an attempt of a run is called.
+
+    A run that an EventBridge rule started is called by two UUIDs, 73 characters: seven are left. Raises ValueError
+    where the name would be too long.
+    """
+    name = run if attempt == 1 else f"{run}_r{attempt}"
+    if len(name) > MAX_NAME:
+        raise ValueError(f"{name!r} has {len(name)} characters; the name of an execution may have {MAX_NAME}")
+    return name
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run may be called so: 1 to 64 letters, digits, ``-`` and ``_``, and not as a retry of another is."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) is not None and not _RETRY.fullmatch(name)
 
 
 def run_of_execution(name: str) -> tuple[str, int]:

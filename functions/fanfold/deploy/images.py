@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fanfold.asl.computes import image_name
+from fanfold.asl.computes import IMAGE_PREFIX, image_name
 from fanfold.asl.states import CONTAINER
 from fanfold.deploy.target import Target
 
@@ -16,19 +15,26 @@ _COPIED = ("taskRoleArn", "executionRoleArn", "networkMode", "requiresCompatibil
            "volumes", "runtimePlatform", "ephemeralStorage")  # fmt: skip
 
 
-def register_images(client: ECSClient, target: Target, images: Iterable[str]) -> None:
-    """Register a task definition for every image that has none yet, or whose pattern, the runner's own, has changed."""
-    for image in sorted(set(images)):
-        assert target.ecs is not None
-        family = target.prefix + image_name(image)
-        pattern = client.describe_task_definition(taskDefinition=target.ecs.task_definition)["taskDefinition"]
-        wanted = _with_image(pattern, family, image)
-        try:
-            actual: Any = client.describe_task_definition(taskDefinition=family)["taskDefinition"]
-        except client.exceptions.ClientException:
-            actual = {}
-        if any(actual.get(key) != value for key, value in wanted.items()):
-            client.register_task_definition(**wanted)
+def register_image(client: ECSClient, target: Target, image: str) -> None:
+    """Register a task definition for an image that has none yet, or whose pattern, the runner's own, has changed."""
+    assert target.ecs is not None
+    family = target.prefix + image_name(image)
+    pattern = client.describe_task_definition(taskDefinition=target.ecs.task_definition)["taskDefinition"]
+    wanted = _with_image(pattern, family, image)
+    try:
+        actual: Any = client.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    except client.exceptions.ClientException:
+        actual = {}
+    if any(actual.get(key) != value for key, value in wanted.items()):
+        client.register_task_definition(**wanted)
+
+
+def deregister_images(client: ECSClient, target: Target) -> None:
+    """Deregister the task definitions of all images."""
+    pages = client.get_paginator("list_task_definitions").paginate()
+    for arn in [arn for page in pages for arn in page["taskDefinitionArns"]]:
+        if arn.rpartition("/")[2].startswith(target.prefix + IMAGE_PREFIX):
+            client.deregister_task_definition(taskDefinition=arn)
 
 
 def _with_image(pattern: Any, family: str, image: str) -> dict[str, Any]:

@@ -30,6 +30,10 @@ MAX_DEFINITION = 1024 * 1024
 """Bytes of a definition (Step Functions quotas)."""
 
 
+class Deleting(Exception):
+    """The state machine with this name is being deleted, and must be gone before it can be made anew."""
+
+
 class NotOurs(Exception):
     """Another file's state machine, or one that Fanfold did not make, stands where one is to be made; says which."""
 
@@ -73,18 +77,25 @@ class Machines:
         """Find out what must be done for `machine`; changes nothing.
 
         `known` is the ARN of the version that the last deployment left, `versions` those of the machines that it calls
-        and that need not change. Raises NotOurs.
+        and that need not change. Raises NotOurs and Deleting.
         """
         unchanged_children = all(versions.get(name) for name in machine.children)
         if known and unchanged_children:
             described = self._describe(known)
-            if described is not None and self._same(described, self._target.fill(machine.definition, versions)):
+            if (
+                described is not None
+                and described.get("status") != "DELETING"
+                and self._same(described, self._target.fill(machine.definition, versions))
+            ):
                 machine.version, machine.exists = known, True
                 return
         arn = self._target.arn(machine.name)
-        machine.exists = self._describe(arn) is not None
-        if machine.exists:
+        described = self._describe(arn)
+        machine.exists = described is not None
+        if described is not None:
             self._check_ours(arn)
+            if described.get("status") == "DELETING":
+                raise Deleting(self._target.prefix + machine.name)
 
     def apply(self, machine: PlannedMachine, versions: Mapping[str, str]) -> DeployedMachine:
         """Bring the machine to its definition; publishes a version where that changes anything."""
@@ -131,7 +142,8 @@ class Machines:
     def remove(self, name: str) -> None:
         """Delete a machine of ours, with its alias and versions; one that is gone, or not ours, is left alone."""
         arn = self._target.arn(name)
-        if self._describe(arn) is None:
+        described = self._describe(arn)
+        if described is None or described.get("status") == "DELETING":
             return
         try:
             self._check_ours(arn)
@@ -141,12 +153,19 @@ class Machines:
             self._client.delete_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
         self._client.delete_state_machine(stateMachineArn=arn)
 
+    def calls_what_is_there(self, arn: str) -> bool:
+        """Whether all that a machine or a version of one calls is there; true where there is no such machine."""
+        described = self._describe(arn)
+        return described is None or (
+            described["roleArn"] == self._target.role_arn
+            and called_by(json.loads(described["definition"]), "FunctionName", "Cluster") <= self._target.callees
+        )
+
     def _describe(self, arn: str) -> Mapping[str, Any] | None:
         try:
-            described = self._client.describe_state_machine(stateMachineArn=arn)
+            return self._client.describe_state_machine(stateMachineArn=arn)
         except (self._client.exceptions.StateMachineDoesNotExist, self._client.exceptions.ResourceNotFound):
             return None
-        return None if described.get("status") == "DELETING" else described
 
     def _same(self, described: Mapping[str, Any], text: str) -> bool:
         same: bool = json.loads(described["definition"]) == json.loads(text)
@@ -169,6 +188,16 @@ class Machines:
         if int(number) > KEPT_VERSIONS:
             old = f"{arn}:{int(number) - KEPT_VERSIONS}"
             self._client.delete_state_machine_version(stateMachineVersionArn=old)
+
+
+def called_by(definition: Any, *parameters: str) -> set[str]:
+    """What the tasks of a filled definition name by these parameters, such as ``FunctionName``."""
+    if isinstance(definition, list):
+        return set().union(*(called_by(part, *parameters) for part in definition))
+    if not isinstance(definition, dict):
+        return set()
+    own = {definition[key] for key in parameters if key in definition}
+    return own.union(*(called_by(part, *parameters) for part in definition.values()))
 
 
 def tag_text(text: str) -> str:

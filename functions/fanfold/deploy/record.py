@@ -64,10 +64,14 @@ class Records:
 
     def deployed(self) -> Iterator[Record]:
         """The records of all files that have machines."""
+        return (record for record in self.of_files() if record.machines)
+
+    def of_files(self) -> Iterator[Record]:
+        """The records of all files that were not removed, also of those that were never deployed."""
         for key in self._store.keys(_DEPLOYMENTS):
             text, etag = self._get(key)
             record = None if text is None else Record(**json.loads(text), etag=etag)
-            if record is not None and record.machines:
+            if record is not None and record.status != "removed":
                 yield record
 
     def write(self, record: Record) -> None:

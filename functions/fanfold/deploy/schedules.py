@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fanfold.dag.cron import Cron, Schedule
+from fanfold.dag.model import Place
 from fanfold.deploy.machines import Change, hash_of
 from fanfold.deploy.target import Starts
 
@@ -19,11 +22,26 @@ MAX_EXPRESSION = 256
 RETRY = {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 20}
 """How long a start that fails is tried again, before it goes to the dead-letter queue."""
 
+AGAIN_MINUTES = 10
+"""Until a file that has to wait is looked at again."""
+
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MONTHS = range(1, 13)
 
-Wanted = dict[str, Any]
-"""The arguments of CreateSchedule."""
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A schedule as a DAG file wants it."""
+
+    place: Place
+    request: dict[str, Any]
+    """The arguments of CreateSchedule."""
+
+    @property
+    def expression(self) -> str:
+        """When it fires, as EventBridge Scheduler writes it."""
+        expression: str = self.request["ScheduleExpression"]
+        return expression
 
 
 def expressions(cron: Cron) -> list[str]:
@@ -70,13 +88,13 @@ def wanted_schedules(machine: str, alias: str, schedules: Sequence[Schedule], st
         for expression in expressions(schedule.cron):
             zone = schedule.cron.zone or starts.zone
             start = {"schedule": schedule.text, "time": "<aws.scheduler.scheduled-time>"}
-            request = {
+            started = {
                 "StateMachineArn": alias,
                 "Name": "<aws.scheduler.execution-id>",
                 "Input": json.dumps({"trigger": start}),
             }
             name = f"{machine[:47]}-{hash_of(f'{machine} {expression} {zone}')}"
-            wanted[name] = {
+            request = {
                 "Name": name,
                 "GroupName": starts.schedule_group,
                 "Description": f"schedule {schedule.text!r} of {schedule.place}"[:512],
@@ -90,30 +108,56 @@ def wanted_schedules(machine: str, alias: str, schedules: Sequence[Schedule], st
                 "Target": {
                     "Arn": f"arn:{partition}:scheduler:::aws-sdk:sfn:startExecution",
                     "RoleArn": starts.role_arn,
-                    "Input": json.dumps(request),
+                    "Input": json.dumps(started),
                     "RetryPolicy": RETRY,
                     "DeadLetterConfig": {"Arn": starts.dead_letter_arn},
                 },
                 "State": "ENABLED",
             }
+            wanted[name] = Wanted(schedule.place, request)
     return wanted
 
 
 def change_of_schedule(client: EventBridgeSchedulerClient, wanted: Wanted) -> Change:
     """What must be done so that the schedule is as `wanted`; changes nothing."""
     try:
-        actual: Any = client.get_schedule(Name=wanted["Name"], GroupName=wanted["GroupName"])
+        actual: Any = client.get_schedule(Name=wanted.request["Name"], GroupName=wanted.request["GroupName"])
     except client.exceptions.ResourceNotFoundException:
         return "created"
-    return "unchanged" if all(actual.get(key) == value for key, value in wanted.items()) else "updated"
+    return "unchanged" if all(actual.get(key) == value for key, value in wanted.request.items()) else "updated"
 
 
 def apply_schedule(client: EventBridgeSchedulerClient, wanted: Wanted, change: Change) -> None:
     """Create or update one schedule."""
     if change == "created":
-        client.create_schedule(**wanted)
+        client.create_schedule(**wanted.request)
     elif change == "updated":
-        client.update_schedule(**wanted)
+        client.update_schedule(**wanted.request)
+
+
+def look_again(client: EventBridgeSchedulerClient, starts: Starts, event: dict[str, Any], now: datetime) -> None:
+    """Let the parser be called with `event` in ten minutes, once; twice for one event is once."""
+    text = json.dumps(event, sort_keys=True)
+    request: Any = {
+        "Name": f"again-{hash_of(text)}",
+        "GroupName": starts.schedule_group,
+        "Description": "a DAG file that waits",
+        "ScheduleExpression": f"at({now + timedelta(minutes=AGAIN_MINUTES):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": {
+            "Arn": starts.parser_arn,
+            "RoleArn": starts.role_arn,
+            "Input": text,
+            "RetryPolicy": RETRY,
+            "DeadLetterConfig": {"Arn": starts.dead_letter_arn},
+        },
+    }
+    try:
+        client.create_schedule(**request)
+    except client.exceptions.ConflictException:
+        client.update_schedule(**request)
 
 
 def remove_schedule(client: EventBridgeSchedulerClient, group: str, name: str) -> None:

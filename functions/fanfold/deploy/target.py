@@ -22,6 +22,11 @@ def prefix_of(stack: str) -> str:
     return f"{stack}_"
 
 
+def words(text: str) -> list[str]:
+    """What a stack's parameter lists, between commas or blanks or both."""
+    return text.replace(",", " ").split()
+
+
 @dataclass(frozen=True, slots=True)
 class Ecs:
     """The cluster that containers run on."""
@@ -44,6 +49,8 @@ class Starts:
     schedule_group: str
     dead_letter_arn: str
     """The queue for starts that failed for good."""
+    parser_arn: str = ""
+    """The parser's function, which a schedule calls for a file that has to wait."""
     zone: str = "UTC"
     """The time zone of schedules that name none."""
     window_minutes: int = 1
@@ -81,6 +88,12 @@ class Target:
     def platform(self) -> Platform:
         """What the compiler must know."""
         return Platform(has_ecs=self.ecs is not None, lambda_seconds=self.lambda_seconds)
+
+    @property
+    def callees(self) -> frozenset[str]:
+        """The functions and the cluster that machines may call."""
+        functions = {self.runner_arn, self.planner_arn, self.reducer_arn}
+        return frozenset(functions if self.ecs is None else functions | {self.ecs.cluster})
 
     def arn(self, name: str) -> str:
         """The state machine with this name behind the prefix."""

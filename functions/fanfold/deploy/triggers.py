@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fanfold.dag.model import S3Trigger
+from fanfold.dag.model import Place, S3Trigger
 from fanfold.deploy.machines import Change, hash_of
 from fanfold.deploy.schedules import RETRY
 from fanfold.deploy.target import Target
@@ -21,8 +22,22 @@ if TYPE_CHECKING:
 _TARGET_ID = "run"
 _TEMPLATE = '{"params": {"positional": [], "named": {"BUCKET": <bucket>, "KEY": <key>}}, "trigger": {"s3": <id>}}'
 
-Wanted = dict[str, Any]
-"""``{"rule": the arguments of PutRule, "target": the target of PutTargets}``."""
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A rule as a DAG file wants it."""
+
+    place: Place
+    rule: dict[str, Any]
+    """The arguments of PutRule."""
+    target: Any
+    """The target of PutTargets."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+        name: str = self.rule["Name"]
+        return name
 
 
 def wanted_rules(machine: str, alias: str, triggers: Sequence[S3Trigger], target: Target) -> dict[str, Wanted]:
@@ -33,25 +48,24 @@ def wanted_rules(machine: str, alias: str, triggers: Sequence[S3Trigger], target
     for trigger in triggers:
         pattern = json.dumps(event_pattern(trigger))
         name = f"{target.prefix}{machine}"[:47] + f"-{hash_of(machine + pattern)}"
-        wanted[name] = {
-            "rule": {
-                "Name": name,
-                "EventPattern": pattern,
-                "State": "ENABLED",
-                "Description": f"starts the DAG of {trigger.place}"[:512],
-            },
-            "target": {
-                "Id": _TARGET_ID,
-                "Arn": alias,
-                "RoleArn": target.starts.role_arn,
-                "InputTransformer": {
-                    "InputPathsMap": {"bucket": "$.detail.bucket.name", "key": "$.detail.object.key", "id": "$.id"},
-                    "InputTemplate": _TEMPLATE,
-                },
-                "RetryPolicy": RETRY,
-                "DeadLetterConfig": {"Arn": target.starts.dead_letter_arn},
-            },
+        rule = {
+            "Name": name,
+            "EventPattern": pattern,
+            "State": "ENABLED",
+            "Description": f"starts the DAG of {trigger.place}"[:512],
         }
+        started = {
+            "Id": _TARGET_ID,
+            "Arn": alias,
+            "RoleArn": target.starts.role_arn,
+            "InputTransformer": {
+                "InputPathsMap": {"bucket": "$.detail.bucket.name", "key": "$.detail.object.key", "id": "$.id"},
+                "InputTemplate": _TEMPLATE,
+            },
+            "RetryPolicy": RETRY,
+            "DeadLetterConfig": {"Arn": target.starts.dead_letter_arn},
+        }
+        wanted[name] = Wanted(trigger.place, rule, started)
     return wanted
 
 
@@ -75,23 +89,23 @@ def _literal(text: str) -> str:
 def change_of_rule(client: EventBridgeClient, wanted: Wanted) -> Change:
     """What must be done so that the rule is as `wanted`; changes nothing."""
     try:
-        actual: Any = client.describe_rule(Name=wanted["rule"]["Name"])
+        actual: Any = client.describe_rule(Name=wanted.name)
     except client.exceptions.ResourceNotFoundException:
         return "created"
-    targets = client.list_targets_by_rule(Rule=wanted["rule"]["Name"])["Targets"]
-    same = all(actual.get(key) == value for key, value in wanted["rule"].items())
-    return "unchanged" if same and targets == [wanted["target"]] else "updated"
+    targets = client.list_targets_by_rule(Rule=wanted.name)["Targets"]
+    same = all(actual.get(key) == value for key, value in wanted.rule.items())
+    return "unchanged" if same and targets == [wanted.target] else "updated"
 
 
 def apply_rule(client: EventBridgeClient, wanted: Wanted, change: Change, tags: dict[str, str]) -> None:
     """Create or update one rule with its target."""
     if change == "unchanged":
         return
-    rule = dict(wanted["rule"])
+    rule = dict(wanted.rule)
     if change == "created":
         rule["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     client.put_rule(**rule)
-    client.put_targets(Rule=wanted["rule"]["Name"], Targets=[wanted["target"]])
+    client.put_targets(Rule=wanted.name, Targets=[wanted.target])
 
 
 def remove_rule(client: EventBridgeClient, name: str) -> None:

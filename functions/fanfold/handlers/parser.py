@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -17,8 +18,11 @@ from urllib.parse import unquote_plus
 from fanfold.dag.read import SUFFIXES, Fetch
 from fanfold.deploy.bundles import Bundler
 from fanfold.deploy.clients import Clients
-from fanfold.deploy.deployment import Deployer, Report
-from fanfold.deploy.target import Ecs, Starts, Target
+from fanfold.deploy.deployment import BundleOf, Deployer
+from fanfold.deploy.report import NOT_DEPLOYED, Report
+from fanfold.deploy.schedules import look_again
+from fanfold.deploy.target import Ecs, Starts, Target, words
+from fanfold.handlers.stack_change import Deploy, follow
 from fanfold.run.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -63,11 +67,14 @@ class _Change:
 def handle(
     event: dict[str, Any], context: LambdaContext, runtime: ParserRuntime | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """An S3 event, direct or by EventBridge → ``{"reports": [...]}``.
+    """An S3 event, direct or by EventBridge → ``{"reports": [...]}``; an event of CloudFormation is answered.
 
     One file's fault never touches another's: all are handled before the first fault is raised, so that the event is
     tried again.
     """
+    if "RequestType" in event:
+        follow(event, lambda: _for_the_stack(runtime or _runtime()))
+        return {"reports": []}
     runtime = runtime or _runtime()
     reports: list[dict[str, Any]] = []
     faults: list[Exception] = []
@@ -103,15 +110,48 @@ def _changes(event: dict[str, Any]) -> Iterator[_Change]:
 
 def _handle_change(runtime: ParserRuntime, change: _Change) -> Iterator[dict[str, Any]]:
     """Deploy a file, and every other that has looked at it."""
-    store = ObjectStore(runtime.clients.s3, runtime.run_bucket)
-    deployer = Deployer(runtime.clients, runtime.target, store, runtime.environment)
-    bundler = Bundler(runtime.clients.s3, change.bucket, DAG_PREFIX, store) if runtime.has_bundles else None
-    bundle = bundler.bundle_of if bundler is not None else None
+    deployer = _deployer(runtime)
+    bundle = _bundles(runtime, change.bucket)
     others: list[tuple[str, str | None]] = [(file, None) for file in deployer.dependents(change.path)]
     for path, sequencer in [(change.path, change.sequencer), *others]:
-        folder = _Folder(runtime.clients, change.bucket)
-        report = deployer.reconcile(path, folder.opened, bundle, sequencer)
-        yield _tell(runtime, change.bucket, folder, report)
+        yield _deploy(runtime, deployer, change.bucket, path, bundle, sequencer)
+
+
+def _for_the_stack(runtime: ParserRuntime) -> tuple[Target, Deployer, Deploy]:
+    deployer = _deployer(runtime)
+
+    def deploy(bucket: str, path: str) -> dict[str, Any]:
+        return _deploy(runtime, deployer, bucket, path, _bundles(runtime, bucket), None)
+
+    return runtime.target, deployer, deploy
+
+
+def _deployer(runtime: ParserRuntime) -> Deployer:
+    store = ObjectStore(runtime.clients.s3, runtime.run_bucket)
+    return Deployer(runtime.clients, runtime.target, store, runtime.environment)
+
+
+def _bundles(runtime: ParserRuntime, bucket: str) -> BundleOf | None:
+    store = ObjectStore(runtime.clients.s3, runtime.run_bucket)
+    return Bundler(runtime.clients.s3, bucket, DAG_PREFIX, store).bundle_of if runtime.has_bundles else None
+
+
+def _deploy(
+    runtime: ParserRuntime, deployer: Deployer, bucket: str, path: str, bundle: BundleOf | None, sequencer: str | None
+) -> dict[str, Any]:
+    """Deploy one file, and leave its report; it is looked at again where it has to wait."""
+    folder = _Folder(runtime.clients, bucket)
+    report = deployer.reconcile(path, folder.opened, bundle, sequencer)
+    if report.status == "waiting":
+        _look_again(runtime, bucket, path)
+    return _tell(runtime, bucket, folder, report)
+
+
+def _look_again(runtime: ParserRuntime, bucket: str, path: str) -> None:
+    """Have the parser called for a file later; a laptop has no schedules, and deletes machines at once."""
+    if runtime.target.starts is not None:
+        event = {"detail": {"bucket": {"name": bucket}, "object": {"key": DAG_PREFIX + path}}}
+        look_again(runtime.clients.scheduler, runtime.target.starts, event, datetime.now(UTC))
 
 
 @dataclass
@@ -145,7 +185,7 @@ def _tell(runtime: ParserRuntime, bucket: str, folder: _Folder, report: Report) 
     """Leave the report beside the file, and tell the observer; a file that is gone takes its report with it."""
     told = report.to_json()
     key = DAG_PREFIX + report.file + REPORT_SUFFIX
-    if report.status in ("deployed", "refused"):
+    if report.status in ("deployed", *NOT_DEPLOYED):
         told |= folder.read[report.file][1]
         ObjectStore(runtime.clients.s3, bucket).put_json(key, told)
     elif report.status in ("removed", "absent"):
@@ -167,8 +207,8 @@ def runtime_from(env: Mapping[str, str], clients: Clients, observer: Observer) -
         ecs = Ecs(
             cluster=env["FANFOLD_ECS_CLUSTER"],
             task_definition=env["FANFOLD_ECS_TASK_DEFINITION"],
-            subnets=env["FANFOLD_ECS_SUBNETS"],
-            security_groups=env["FANFOLD_ECS_SECURITY_GROUPS"],
+            subnets=",".join(words(env["FANFOLD_ECS_SUBNETS"])),
+            security_groups=",".join(words(env["FANFOLD_ECS_SECURITY_GROUPS"])),
             assign_public_ip=env["FANFOLD_ECS_ASSIGN_PUBLIC_IP"],
         )
     if env.get("FANFOLD_STARTER_ROLE_ARN"):
@@ -176,6 +216,7 @@ def runtime_from(env: Mapping[str, str], clients: Clients, observer: Observer) -
             role_arn=env["FANFOLD_STARTER_ROLE_ARN"],
             schedule_group=env["FANFOLD_SCHEDULE_GROUP"],
             dead_letter_arn=env["FANFOLD_DEAD_LETTER_ARN"],
+            parser_arn=env["FANFOLD_PARSER_ARN"],
             zone=env.get("FANFOLD_SCHEDULE_ZONE", "UTC"),
             window_minutes=int(env.get("FANFOLD_SCHEDULE_WINDOW", "1")),
         )
@@ -192,7 +233,7 @@ def runtime_from(env: Mapping[str, str], clients: Clients, observer: Observer) -
             starts=starts,
             ecs=ecs,
         ),
-        environment=frozenset(env.get("FANFOLD_RUNNER_VARIABLES", "").split()),
+        environment=frozenset(words(env.get("FANFOLD_RUNNER_VARIABLES", ""))),
         observer=observer,
     )
 
@@ -208,7 +249,7 @@ class _Teller:
 
         from fanfold.handlers.environment import logger
 
-        refused = report["status"] == "refused"
+        refused = report["status"] in ("refused", "failed")
         write = logger().error if refused else logger().info
         write("deployment", extra={"report": report})
         name = "DeploymentsRefused" if refused else "Deployments"

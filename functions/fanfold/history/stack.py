@@ -97,17 +97,18 @@ class StackRunStore(RunStore):
         likely = {begun["dag"]: machines[begun["dag"]]} if begun.get("dag") in machines else machines
         for dag, machine in likely.items():
             attempt, latest = 1, None
-            while (found := self._describe(machine, execution_name(run, attempt))) is not None:
+            while (found := self._attempt(machine, run, attempt)) is not None:
                 attempt, latest = attempt + 1, found
             if latest is not None:
                 return dag, attempt - 1, latest
         raise NoSuchRun(f"the stack {self.stack.name!r} has no run {run!r}")
 
-    def _describe(self, machine: str, name: str) -> dict[str, Any] | None:
-        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    def _attempt(self, machine: str, run: str, attempt: int) -> dict[str, Any] | None:
+        """The execution of an attempt; None when there is none, also where the run's name is too long for one."""
         try:
+            arn = f"{machine.replace(':stateMachine:', ':execution:')}:{execution_name(run, attempt)}"
             return dict(self._states.describe_execution(executionArn=arn))
-        except (self._states.exceptions.ExecutionDoesNotExist, self._states.exceptions.InvalidArn):
+        except (ValueError, self._states.exceptions.ExecutionDoesNotExist, self._states.exceptions.InvalidArn):
             return None
 
     def log(
@@ -148,9 +149,11 @@ class StackRunStore(RunStore):
         given["attempt"] = {"of": run, "number": attempt + 1}
         version = execution.get("stateMachineVersionArn") or f"{execution['stateMachineArn']}:{ALIAS}"
         try:
-            started = self._states.start_execution(
-                stateMachineArn=version, name=execution_name(run, attempt + 1), input=json.dumps(given)
-            )
+            name = execution_name(run, attempt + 1)
+        except ValueError as fault:
+            raise RunFault(f"the run's name is too long for a retry: {fault}; to run all: fanfold start") from None
+        try:
+            started = self._states.start_execution(stateMachineArn=version, name=name, input=json.dumps(given))
         except self._states.exceptions.StateMachineDoesNotExist:
             raise RunFault(f"the version that the run {run} was of is gone; to run all: fanfold start") from None
         return started["executionArn"]

@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -205,7 +206,8 @@ def _deliver_to(
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
         given = _transformed(target.get("InputTransformer"), event)
-        stepfunctions_parser_backends[account][region].start_execution(target["Arn"], event["id"], json.dumps(given))
+        name = f"{uuid.uuid4()}_{uuid.uuid4()}"  # as EventBridge does: not the event's id, and 73 characters
+        stepfunctions_parser_backends[account][region].start_execution(target["Arn"], name, json.dumps(given))
 
 
 def _transformed(transformer: dict[str, Any] | None, event: dict[str, Any]) -> Any:

@@ -27,6 +27,7 @@ from fanfold.dag.read import SUFFIXES, read_dag_file
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.executions import execution_name, poll_execution
 from fanfold.deploy.machines import ALIAS
+from fanfold.deploy.report import NOT_DEPLOYED
 from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import container, parser, planner, reducer, runner
 from fanfold.history.folder import NOTE, SOURCES, read_note, remove_old_runs
@@ -211,7 +212,7 @@ class Session:
             self._s3.put_object(Bucket=DAG_BUCKET, Key=parser.DAG_PREFIX + path, Body=data)
         key = parser.DAG_PREFIX + self.file.name + parser.REPORT_SUFFIX
         report = ObjectStore(self._s3, DAG_BUCKET).get_json(key)
-        if report["status"] == "refused":
+        if report["status"] in NOT_DEPLOYED:
             raise DagFileError(problems_of_report(report["problems"]))
         self._machine_arn = next(machine["arn"] for machine in report["machines"] if machine["key"] == "")
 

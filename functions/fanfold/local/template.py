@@ -29,6 +29,7 @@ def create_stack(name: str, clients: Clients, parameters: Mapping[str, str]) -> 
     folder = template_folder()
     _upload(clients, folder)
     template = _translated(folder / "template.yaml")
+    del template["Resources"]["Deployments"]  # nothing is deployed yet, and a stack here is neither changed nor kept
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::CloudFormation::Stack":
             file = Path(resource["Properties"]["TemplateURL"]).name

@@ -10,6 +10,7 @@ from fanfold.dag.diagnostics import problems_of_report
 from fanfold.dag.params import Parameters
 from fanfold.dag.read import SUFFIXES
 from fanfold.deploy.bundles import is_dag
+from fanfold.deploy.report import NOT_DEPLOYED
 from fanfold.deploy.stack import NoSuchThing, Stack
 from fanfold.history.stack import StackRunStore
 from fanfold.run.records import read_ahead
@@ -71,6 +72,6 @@ class CloudSite(Site):
 def _with_report(entry: DagEntry, store: ObjectStore, key: str, keys: list[str]) -> DagEntry:
     """With what the last deployment said of the file: its errors are those of the parser that is deployed."""
     report: dict[str, Any] = store.get_json(key) if key in keys else {}
-    if report.get("status") != "refused":
+    if report.get("status") not in NOT_DEPLOYED:
         return entry
     return replace(entry, errors=problems_of_report(report["problems"]), refused=True)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.stack import Stack
-from fanfold.deploy.target import prefix_of
+from fanfold.deploy.target import prefix_of, words
 from fanfold.web.app import create_app
 from fanfold.web.cloud import CloudSite
 from fanfold.web.security import Guard
@@ -51,9 +51,9 @@ def stack_of_environment(environ: Mapping[str, str], clients: Clients) -> Stack:
         environ["FANFOLD_RUN_BUCKET"],
         environ["FANFOLD_MACHINE_ARNS"] + prefix_of(name),
         parser_function="",  # whose log the page does not show
-        log_groups=tuple(group for group in environ.get("FANFOLD_LOG_GROUPS", "").split(",") if group),
+        log_groups=tuple(words(environ.get("FANFOLD_LOG_GROUPS", ""))),
         zone=environ.get("FANFOLD_SCHEDULE_ZONE") or "UTC",
-        runner_variables=frozenset(environ.get("FANFOLD_RUNNER_VARIABLES", "").split()),
+        runner_variables=frozenset(words(environ.get("FANFOLD_RUNNER_VARIABLES", ""))),
     )
 
 
