@@ -22,7 +22,7 @@ RECORDS = (
 
 
 def _name(path: Path) -> str:
-    return str(next(iter(yaml.safe_load_all(path.read_text())))["name"])
+    return str(next(iter(yaml.safe_load_all(path.read_text()))).get("name", path.stem))
 
 
 FILES = {_name(path): path for path in sorted(EXAMPLES.glob("*.yaml"))}

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,8 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import Result
+from fanfold.dag.params import from_arguments
 from fanfold.deploy.clients import Clients
+from fanfold.deploy.executions import poll_execution
 from fanfold.deploy.stack import Stack
+from fanfold.history.stack import StackRunStore
+from fanfold.local.session import record_of_lost_run
+from fanfold.local.up import Up
+from places import OnStack
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -54,7 +62,7 @@ def run(*command: str | Path, **more: Any) -> str:
     return done.stdout
 
 
-class SecondCloud:
+class LocalStack:
     """A LocalStack that is up."""
 
     def __init__(self, folder: Path) -> None:
@@ -126,9 +134,29 @@ class SecondCloud:
         package = ("--s3-bucket", "artefacts", "--output-template-file", packaged)
         self.aws("cloudformation", "package", "--template-file", template, *package)
         given = [f"{name}={value}" for name, value in (PARAMETERS | parameters).items()]
-        self.aws("cloudformation", "deploy", "--template-file", packaged, "--stack-name", stack,
-                 "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--parameter-overrides", *given)  # fmt: skip
+        rights = ("--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND")
+        deploy = ("--template-file", packaged, "--stack-name", stack, *rights, "--parameter-overrides", *given)
+        self.aws("cloudformation", "deploy", *deploy)
         return Stack.find(stack, self.clients)
+
+
+class SecondPlace(OnStack):
+    """The stack on LocalStack, used as a user does: files go there by ``fanfold push``."""
+
+    def __init__(self, folder: Path, cloud: LocalStack, template: Path, stack: Stack) -> None:
+        super().__init__(folder, Up(cloud.url, stack))
+        self.cloud, self.template = cloud, template
+        self.scratch = Path(cloud.variables["CASE_TMP"])
+        """The commands of DAGs leave there what they did."""
+
+    def put(self, name: str, text: str) -> None:
+        self.fanfold("push", str(self.write(name, textwrap.dedent(text))))
+
+    def record(self, dag: str, arguments: tuple[str, ...] = ()) -> Result:
+        """Start a deployed DAG and wait for its end; what the run left."""
+        run, execution = self.stack.start(dag, from_arguments(arguments))
+        ended = poll_execution(self.stack.clients.states, execution, 0.5)
+        return StackRunStore(self.stack).data(run).result() or record_of_lost_run(dag, run, ended)
 
 
 def _runtime(folder: Path) -> Path:
@@ -156,7 +184,6 @@ def _entry_point(folder: Path) -> Path:
 
 def build(folder: Path) -> Path:
     """What ``sam build`` makes of the template; the path of the template that it writes."""
-    tool("sam")
     run(tool("sam"), "build", "--template", ROOT / "template.yaml", "--build-dir", folder,
         "--parameter-overrides", f"PythonVersion={PYTHON_VERSION}", "Architecture=x86_64",
         cwd=ROOT, env=os.environ | CREDENTIALS | {"SAM_CLI_TELEMETRY": "0"})  # fmt: skip
@@ -164,12 +191,15 @@ def build(folder: Path) -> Path:
 
 
 @contextmanager
-def localstack(folder: Path) -> Iterator[SecondCloud]:
-    """A LocalStack on a free port, and its end."""
-    cloud = SecondCloud(folder)
+def localstack(folder: Path) -> Iterator[LocalStack]:
+    """A LocalStack on a free port, and its end; meanwhile clients and commands have credentials."""
+    cloud = LocalStack(folder)
     process = cloud.start()
     try:
-        yield cloud
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in CREDENTIALS.items():
+                patch.setenv(name, value)
+            yield cloud
     finally:
         process.terminate()
         try:

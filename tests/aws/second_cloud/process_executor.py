@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -128,7 +130,9 @@ class _Process:
             answer, failed = self._api.answers.get(timeout=self._seconds)
         except queue.Empty:
             self.end()
-            answer = _error("Sandbox.Timedout", f"RequestId: {request} Error: Task timed out after {self._seconds}.00 s")
+            answer = _error(
+                "Sandbox.Timedout", f"RequestId: {request} Error: Task timed out after {self._seconds}.00 s"
+            )
             failed = True
         if len(answer) > MOST_BYTES:
             what = f"Response payload size exceeded maximum allowed payload size ({MOST_BYTES} bytes)."
@@ -145,10 +149,8 @@ class _Process:
 
     def end(self) -> None:
         """End the process with all that it has started."""
-        try:
-            os.killpg(self._process.pid, 9)
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._api.shutdown()
         self._folder.cleanup()
