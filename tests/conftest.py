@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fanfold.local.engine import embedded_aws
 from fanfold.local.up import Up, stack_up
 from fanfold.run.store import ObjectStore
 from places import Laptop, OnStack, Place
-from support import DagRunner
+from support import DagRunner, run_program, tool
 
 
 @pytest.fixture
@@ -40,3 +41,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Each of the two places where runs are."""
     return Laptop(tmp_path) if request.param == "laptop" else OnStack(tmp_path, request.getfixturevalue("up"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``sam build`` makes of the template, for the Python that runs here."""
+    folder = tmp_path_factory.mktemp("build")
+    version = f"PythonVersion=python{sys.version_info.major}.{sys.version_info.minor}"
+    run_program(tool("sam"), "build", "--template", "template.yaml", "--build-dir", folder,
+        "--parameter-overrides", version, "Architecture=x86_64")  # fmt: skip
+    return folder

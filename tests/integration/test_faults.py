@@ -44,8 +44,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def broken_by(monkeypatch: pytest.MonkeyPatch, fault: Callable[[str, dict[str, Any]], Answer | None]) -> None:
     """Let `fault` answer calls of Lambda functions instead of the function, where it does."""
 
-    def call(functions: Any, name: str, event: Any) -> Answer:
-        return fault(name, event) or call_function(functions, name, event)
+    def call(functions: Any, name: str, event: str) -> tuple[str, bool]:
+        answer = fault(name, json.loads(event))
+        return call_function(functions, name, event) if answer is None else (json.dumps(answer[0]), answer[1])
 
     monkeypatch.setattr(moto_overrides, "call_function", call)
 

@@ -20,6 +20,7 @@ import pytest
 from fanfold.deploy.executions import poll_execution
 from fanfold.local import moto_overrides
 from fanfold.local.engine import embedded_aws
+from fanfold.local.moto_additions import call_function
 from moto.batch import utils as batch_utils
 from moto.core import base_backend
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer import result_writer_decl
@@ -31,14 +32,14 @@ from moto.stepfunctions.parser.asl.utils import json_path
 ROLE = "arn:aws:iam::123456789012:role/states"
 
 
-class FailsWith(Exception):
-    error_name = "ExitCode7"
+class ExitCode7(Exception):
+    error_name = "NotTheClass"
 
 
 def double(event: Any, context: Any) -> Any:
     if event["n"] == "bad":
-        raise FailsWith("seven")
-    return {"n": event["n"] * 2, "memory": context.memory_limit_in_mb > 0}
+        raise ExitCode7("seven")
+    return {"n": event["n"] * 2}
 
 
 CALLS: list[Any] = []
@@ -72,13 +73,31 @@ def execute(states: dict[str, Any], given: Any, name: str = "one") -> dict[str, 
 
 def test_a_state_calls_the_function_in_this_process(aws: None) -> None:
     ended = execute({"a": task()}, {"n": 4})
-    assert json.loads(ended["output"]) == {"n": 8, "memory": True}
+    assert json.loads(ended["output"]) == {"n": 8}
 
 
-def test_an_error_keeps_its_name_for_catch(aws: None) -> None:
+def test_an_error_has_the_name_of_its_class_for_catch(aws: None) -> None:
     caught = {"ErrorEquals": ["ExitCode7"], "ResultPath": "$.caught", "Next": "b"}
     ended = execute({"a": task(Catch=[caught]), "b": {"Type": "Pass", "End": True}}, {"n": "bad"})
-    assert json.loads(ended["output"])["caught"]["Error"] == "ExitCode7"
+    error = json.loads(ended["output"])["caught"]
+    assert error["Error"] == "ExitCode7"
+    cause = json.loads(error["Cause"])
+    assert {"errorType": "ExitCode7", "errorMessage": "seven"}.items() <= cause.items()
+    assert "raise ExitCode7" in cause["stackTrace"][-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({1, 2}, "Runtime.MarshalError"),
+        ({"half": "\ud83d"}, "Runtime.ExitError"),
+        ("x" * 6 * 1024 * 1024, None),
+        ("x" * (6 * 1024 * 1024 + 99), "Function.ResponseSizeTooLarge"),
+    ],
+)
+def test_an_answer_that_lambda_would_not_take_is_an_error(answer: Any, error: str | None) -> None:
+    text, failed = call_function({"f": lambda event, context: answer}, "f", "{}")
+    assert (json.loads(text)["errorType"], failed) == (error, True) if error else not failed
 
 
 def test_an_unknown_function_is_an_error(aws: None) -> None:
@@ -137,7 +156,7 @@ def test_a_retried_nested_execution_is_awaited_again() -> None:
     def second_time(event: Any, context: Any) -> Any:
         tries.append(1)
         if len(tries) == 1:
-            raise FailsWith("first")
+            raise ExitCode7("first")
         time.sleep(0.2)
         return {"n": len(tries)}
 

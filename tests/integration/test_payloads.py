@@ -23,14 +23,23 @@ LIMIT = 256 * 1024
 
 
 def states_of(session: Session) -> Iterator[int]:
-    """The bytes of every text in every history."""
+    """The bytes of every text in every history, with all escaped that is not ASCII, as some runtimes of Lambda do."""
     states = session._states
     for machine in states.list_state_machines()["stateMachines"]:
         for execution in states.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]:
             for event in states.get_execution_history(executionArn=execution["executionArn"])["events"]:
                 for details in event.values():
                     if isinstance(details, dict):
-                        yield from (len(str(text).encode()) for text in details.values())
+                        yield from (bytes_of(str(text)) for text in details.values())
+
+
+def bytes_of(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    try:
+        return len(json.dumps(json.loads(text)))
+    except ValueError:
+        return len(json.dumps(text))
 
 
 def run(folder: Path, text: str) -> tuple[dict[str, Any], int]:
@@ -70,6 +79,50 @@ steps:
     whole = json.loads(Path(document["file"]).read_text())
     assert [entry["BIG"] for entry in whole["outputs"]] == [str(number % 10) * 100_000 for number in range(1, 181)]
     assert largest < LIMIT
+
+
+@pytest.mark.parametrize("character", ["é", "語", "👋"])
+def test_budgets_count_characters_as_they_travel_where_they_are_escaped(tmp_path: Path, character: str) -> None:
+    count = len(character.encode())
+    record, largest = run(
+        tmp_path,
+        f"""
+steps:
+  - {{name: env, command: "yes {character} | head -n {46_000 // count} | tr -d '\\n'", output: LARGE}}
+  - {{name: list, command: "for n in 1 2 3 4 5 6 7 8; do yes {character} | head -n {5_800 // count} | tr -d '\\n';
+      echo $n; done", output: ITEMS}}
+  - {{name: fan, run: child, parallel: '${{ITEMS}}', output: R}}
+  - {{name: read, command: 'printf "%s" "${{R.outputs[7].OUT}}${{LARGE}}" | wc -c', output: BYTES}}
+---
+name: child
+steps:
+  - {{name: write, command: "yes {character} | head -n {10_800 // count} | tr -d '\\n'; echo ${{1: -1}}", output: OUT}}
+""",
+    )
+    assert record["status"] == "success", record.get("error")
+    outputs = [entry["OUT"] for entry in record["steps"]["fan"]["document"]["outputs"]]
+    assert outputs == [character * (10_800 // count) + str(number) for number in range(1, 9)]
+    total = (10_800 // count + 46_000 // count) * count + 1
+    assert record["steps"]["read"]["output"]["BYTES"] == str(total)
+    assert largest < LIMIT
+
+
+def test_half_of_a_surrogate_pair_is_data_like_any_other(run_dag: DagRunner) -> None:
+    record = run_dag("""
+        steps:
+          - {name: list, command: 'printf "%s" "[\\"\\\\ud83d\\", \\"ok\\"]"', output: L}
+          - {name: fan, run: child, parallel: '${L}', output: R, continueOn: {failure: true}}
+          - {name: read, command: 'printf "%s" "${R.results[0].parameters}" | wc -c', output: BYTES}
+        ---
+        name: child
+        steps:
+          - {name: say, command: 'test "$1" = ok'}
+    """)
+    fan = record["steps"]["fan"]
+    assert record["status"] == "partial", record.get("error")
+    assert [row["parameters"] for row in fan["document"]["results"]] == ["\ud83d", "ok"]
+    assert fan["error"] == '1 of 2 items failed; item 0 ("?"): step say: exit code 1'
+    assert record["steps"]["read"]["output"]["BYTES"] == "3"
 
 
 def test_an_output_of_20_mb_where_the_dag_allows_it(tmp_path: Path) -> None:

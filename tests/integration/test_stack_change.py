@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aws import STARTS, TARGET, Aws, embedded
 from botocore.exceptions import ClientError
+from custom_resource import listening
 from fanfold.deploy.machines import called_by
 from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import parser
@@ -64,33 +62,10 @@ class CloudFormation:
 
 @pytest.fixture
 def cloudformation() -> Iterator[CloudFormation]:
-    with embedded(BEFORE) as aws, _listening() as (url, answers):
+    with embedded(BEFORE) as aws, listening() as (url, answers):
         container: Any = {"name": "runner", "image": "stock", "memory": 512}
         aws.clients.ecs.register_task_definition(family="fanfold_runner", containerDefinitions=[container])
         yield CloudFormation(aws, url, answers)
-
-
-@contextmanager
-def _listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    answers: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            answers.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            # With a type, the signature of the address does not fit.
-            self.send_response(403 if self.headers.get("content-type") else 200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/answer", answers
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def called(aws: Aws) -> set[str]:

@@ -47,8 +47,7 @@ def run_container(environ: Mapping[str, str], runtime: Runtime, client: SFNClien
     except _gone(client):
         return 1
     except Exception as error:
-        name = getattr(error, "error_name", type(error).__name__)
-        return _fail(client, token, name, str(error))
+        return _fail(client, token, type(error).__name__, str(error))
     finally:
         done.set()
     return 0

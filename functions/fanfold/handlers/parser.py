@@ -245,16 +245,13 @@ class _Teller:
     clients: Clients
 
     def __call__(self, bucket: str, report: dict[str, Any]) -> None:
-        from aws_lambda_powertools.metrics import MetricUnit, single_metric
-
         from fanfold.handlers.environment import logger
+        from fanfold.handlers.metrics import count_deployment
 
         refused = report["status"] in ("refused", "failed")
         write = logger().error if refused else logger().info
         write("deployment", extra={"report": report})
-        name = "DeploymentsRefused" if refused else "Deployments"
-        with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Fanfold") as metric:
-            metric.add_dimension("stack", os.environ["FANFOLD_STACK"])
+        count_deployment(refused=refused)
         detail = {
             "file": report["file"],
             "status": report["status"],

@@ -11,8 +11,9 @@ import itertools
 import json
 import logging
 import threading
+import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,10 @@ Launch = Callable[[dict[str, str]], None]
 
 Replacement = tuple[Any, str, Any]
 """(module or class, name, what stands in for it)."""
+
+MAX_ANSWER = 6 * 1024 * 1024 + 100
+"""Bytes that a function may answer (AWS Lambda, *Quotas*: 6 MB; the number is in its error)."""
+TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER} bytes)."
 
 
 def additions(functions: Mapping[str, Function], launch: Launch | None) -> Iterator[Replacement]:
@@ -62,7 +67,7 @@ class LocalContext:
     """The second argument of a handler: there is no time limit here."""
 
     aws_request_id = "local"
-    memory_limit_in_mb = 128
+    memory_limit_in_mb = "128"
 
     def __init__(self, function_name: str) -> None:
         self.function_name = function_name
@@ -72,24 +77,50 @@ class LocalContext:
         return 2**31
 
 
-def call_function(functions: Mapping[str, Function], name: str, event: Any) -> tuple[Any, bool]:
-    """(the answer or the error as Lambda words it, whether it is an error)."""
+def call_function(functions: Mapping[str, Function], name: str, event: str) -> tuple[str, bool]:
+    """(what is answered, whether it is an error): JSON texts both, and made as AWS Lambda's Python runtime makes them.
+
+    An error is ``{"errorType": the class's name, "errorMessage", "requestId", "stackTrace"}``.
+    """
     if name not in functions:
-        return {"errorType": "Lambda.ResourceNotFoundException", "errorMessage": f"there is no function {name}"}, True
+        return _error("Lambda.ResourceNotFoundException", f"there is no function {name}")
     try:
-        return functions[name](event, LocalContext(name)), False
+        answer = functions[name](json.loads(event), LocalContext(name))
     except Exception as error:
-        kind = getattr(error, "error_name", type(error).__name__)
-        return {"errorType": kind, "errorMessage": str(error)}, True
+        return _error(type(error).__name__, str(error), traceback.format_tb(error.__traceback__)[1:])
+    except SystemExit as end:
+        return _error("Runtime.ExitError", f"Runtime exited with error: exit status {end.code}")
+    try:
+        text = json.dumps(answer, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as fault:
+        return _error("Runtime.MarshalError", f"Unable to marshal response: {fault}")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as fault:  # the runtime sends UTF-8, and ends where it cannot
+        return _error("Runtime.ExitError", f"Runtime exited with error: exit status 1: {fault}")
+    if size > MAX_ANSWER:
+        return _error("Function.ResponseSizeTooLarge", TOO_LARGE)
+    return text, False
+
+
+def _error(kind: str, message: str, trace: Sequence[str] = ()) -> tuple[str, bool]:
+    told = {"errorMessage": message, "errorType": kind, "requestId": LocalContext.aws_request_id, "stackTrace": trace}
+    return json.dumps(told), True
 
 
 def _call_later(functions: Mapping[str, Function], name: str, event: Any) -> None:
     """A call that nobody waits for: tried three times, then told in the log (AWS Lambda, *Asynchronous invocation*)."""
+    text = json.dumps(event)
     for _ in range(3):
-        answer, failed = call_function(functions, name, event)
+        answer, failed = call_function(functions, name, text)
         if not failed:
             return
-    logging.getLogger(__name__).error("%s failed: %s: %s", name, answer["errorType"], answer["errorMessage"])
+    logging.getLogger(__name__).error("%s failed: %s", name, _told(answer))
+
+
+def _told(answer: str) -> str:
+    error = json.loads(answer)
+    return f"{error['errorType']}: {error['errorMessage']}"
 
 
 def _publish_state_machine_version(self: Any) -> ActionResult:
@@ -137,9 +168,9 @@ def _start_by_version_or_alias(original: Callable[..., Any]) -> Callable[..., An
 
 def _notify(functions: Mapping[str, Function]) -> Callable[..., None]:
     def invoke(account_id: str, event_body: dict[str, Any], fn_arn: str, region_name: str) -> None:
-        answer, failed = call_function(functions, fn_arn.rpartition(":")[2], event_body)
+        answer, failed = call_function(functions, fn_arn.rpartition(":")[2], json.dumps(event_body))
         if failed:  # a run on this machine must see it
-            raise RuntimeError(f"{answer['errorType']}: {answer['errorMessage']}")
+            raise RuntimeError(_told(answer))
 
     return invoke
 

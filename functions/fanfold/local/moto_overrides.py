@@ -133,8 +133,8 @@ def _invoke_from_state(functions: Mapping[str, Function]) -> Callable[..., dict[
 
     def invoke(parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
         name = parameters["FunctionName"].rpartition(":")[2]
-        answer, failed = call_function(functions, name, json.loads(parameters.get("Payload") or b"{}"))
-        response: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": _as_json(answer)}
+        answer, failed = call_function(functions, name, parameters.get("Payload") or "{}")
+        response: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": json.loads(answer)}
         return response | {"FunctionError": "Unhandled"} if failed else response
 
     return invoke
@@ -192,11 +192,6 @@ class _InlineThread:
 
     def is_alive(self) -> bool:
         return False
-
-
-def _as_json(value: Any) -> Any:
-    """`value` as it comes out of a JSON text: a state shares no object with a handler."""
-    return json.loads(json.dumps(value))
 
 
 def _cached_client_for(original: Callable[..., Any]) -> Callable[..., Any]:

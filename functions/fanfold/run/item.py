@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from fanfold.dag.model import Dag
@@ -12,11 +13,13 @@ from fanfold.run.work_folder import work_folder
 
 
 class ItemFailed(Exception):
-    """An item's child run failed. Its outcome is in the store; the error's name carries the exit code for ``Retry``."""
+    """An item's child run failed. Its outcome is in the store."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.error_name = f"ExitCode{exit_code}"
+
+@cache
+def item_failed(exit_code: int) -> type[ItemFailed]:
+    """The class of a failure with this exit code: for AWS Lambda an error's name, which ``Retry`` asks for, is that."""
+    return type(f"ExitCode{exit_code}", (ItemFailed,), {})
 
 
 def run_item(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def run_item(runtime: Runtime, dag: Dag, payload: dict[str, Any]) -> dict[str, A
     result = run_child(runtime, dag, payload)
     record: dict[str, Any] = result["record"]
     if result["status"] == "failed":
-        raise ItemFailed(result.get("error", "failed"), int(result.get("exitCode", 1)))
+        raise item_failed(int(result.get("exitCode", 1)))(result.get("error", "failed"))
     return record
 
 

@@ -17,7 +17,7 @@ from fanfold.run.keys import begun_key, result_key, start_key
 from fanfold.run.logs import RunLogs
 from fanfold.run.outcome import HANDLER_OF_STATUS, STATUS_WORD_OF_DAGU, run_status, should_retry_child
 from fanfold.run.runtime import Cancellation, Runtime
-from fanfold.run.scope import RunIdentity, Scope, Status, StepOutcome
+from fanfold.run.scope import RunIdentity, Scope, Status, StepOutcome, fit_error
 from fanfold.run.shell import ShellFault
 from fanfold.run.steps import RunContext, check_preconditions, run_step
 from fanfold.run.store import ObjectStore, Stored, size
@@ -76,11 +76,11 @@ def begin(runtime: Runtime, dag: Dag, start: dict[str, Any], name: str, digest: 
         _note_beginning(context, given, digest, bound=True)
         unmet = check_preconditions(context.variables(""), dag.preconditions)
         if unmet is not None:
-            scope.status, scope.error = "cancelled", unmet
+            scope.status, scope.error = "cancelled", fit_error(unmet)
         elif "onInit" in dag.handlers:
             _run_init(context, dag.handlers["onInit"])
     except (ExpansionFault, ShellFault) as fault:
-        scope.status, scope.error = "failed", runtime.secrets.mask(str(fault))
+        scope.status, scope.error = "failed", fit_error(runtime.secrets.mask(str(fault)))
     return context
 
 

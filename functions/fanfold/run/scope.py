@@ -23,6 +23,13 @@ BRANCHES_BUDGET = 96 * 1024
 ERROR_LENGTH = 500
 """Characters of an error text in the scope; the log holds all of it."""
 
+
+def fit_error(text: str) -> str:
+    """An error text as it travels in a state; for what cannot, such as half of a surrogate pair, stands a ``?``."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"
+
+
 Secret = TypedDict("Secret", {"$secret": list[str | dict[str, str | None]]})
 """A value of ``env`` with secrets in it: texts, and the names of secrets (`fanfold.dag.secret_names`)."""
 
@@ -145,8 +152,8 @@ class Scope:
 
     def record(self, step: str, outcome: StepOutcome, output: str | None) -> None:
         """Note how `step` ended; `output` is the variable that it sets, if any."""
-        if outcome.error is not None and len(outcome.error) > ERROR_LENGTH:
-            outcome.error = outcome.error[: ERROR_LENGTH - 1] + "…"
+        if outcome.error is not None:
+            outcome.error = fit_error(outcome.error)
         self.steps[step] = outcome
         if output is not None and outcome.value is not None:
             self.vars[output] = step
