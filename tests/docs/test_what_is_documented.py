@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 from fanfold.asl.computes import LAMBDA_SECONDS
-from fanfold.asl.fan_outs import EXPRESS_SECONDS, HISTORY_EVENTS, INLINE_CONCURRENCY, MOST_IN_A_TASK
+from fanfold.asl.fan_outs import (
+    CALL_SECONDS,
+    EXPRESS_SECONDS,
+    GRACE_SECONDS,
+    HISTORY_EVENTS,
+    INLINE_CONCURRENCY,
+    ITEM_SECONDS,
+    MOST_IN_A_TASK,
+    START_SECONDS,
+    CallSeconds,
+    worst_seconds,
+)
+from fanfold.asl.states import express_retries
 from fanfold.cli.app import app
 from fanfold.cli.cost import CALL, EXPRESS, EXPRESS_GB_SECOND, GB_HOUR, GB_SECOND, TRANSITION, VCPU_HOUR
 from fanfold.dag.diagnostics import DagFileError
@@ -151,7 +163,7 @@ class TestKeysOfDagu:
             SCOPE_BUDGET, ITEMS_BUDGET, RESULTS_BUDGET, BRANCHES_BUDGET)]),
         ("history of an execution", (HISTORY_EVENTS,)),
         ("items at a time of an inline Map", (INLINE_CONCURRENCY,)),
-        ("starts of a Map Run", (f"{EXPRESS_SECONDS // 60} minutes", MOST_IN_A_TASK)),
+        ("starts of a Map Run", (f"{EXPRESS_SECONDS} seconds", MOST_IN_A_TASK)),
         ("versions of a machine", (KEPT_VERSIONS,)),
         ("a call", (f"{LAMBDA_SECONDS // 60} minutes",)),
     ],
@@ -161,6 +173,24 @@ def test_limits_are_those_of_the_code(row: str, numbers: Any) -> None:
     for number in numbers:
         shown = f"{number:,}" if isinstance(number, int) else number
         assert re.search(rf"(?<![\d,]){shown}(?![\d,]\d)", text), (shown, text)
+
+
+def test_the_times_of_an_express_execution_are_those_of_the_code() -> None:
+    def longest(timeout: float) -> float:
+        seconds = CALL_SECONDS + timeout + GRACE_SECONDS + ITEM_SECONDS
+        return worst_seconds(CallSeconds(seconds, seconds), express_retries(None, several=False))
+
+    waits = worst_seconds(CallSeconds(0, 0), express_retries(None, several=False)) - START_SECONDS
+    text = (ROOT / "docs/large-fan-outs.md").read_text("utf-8")
+    for said in (
+        f"An EXPRESS execution ends at {EXPRESS_SECONDS} seconds",
+        f"{START_SECONDS} seconds to start and end it, {CALL_SECONDS} for a cold start",
+        f"{GRACE_SECONDS + ITEM_SECONDS:g} an item besides its `timeoutSec` ({GRACE_SECONDS:g} until",
+        f"{waits:g} of waits before calls that were refused",
+    ):
+        assert said in text, said
+    assert longest(103) < EXPRESS_SECONDS <= longest(104)
+    assert "an item may take 103 seconds" in text
 
 
 @pytest.mark.parametrize(

@@ -261,11 +261,11 @@ class TestBadInput:
     def test_a_definition_that_is_too_large_is_refused_before_anything_is_made(
         self, aws: Aws, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fanfold.deploy.deployment.MAX_DEFINITION", 20_000)  # a mebibyte takes long to compile
+        monkeypatch.setattr("fanfold.asl.judge.MAX_DEFINITION", 20_000)  # a mebibyte takes long to compile
         calls = "".join(f"  - {{name: step-{n}, run: leaf, parallel: [a]}}\n" for n in range(20))
         report = aws.put("big.yaml", f"steps:\n{calls}---\nname: leaf\n{ONE_STEP}")
         (message,) = messages(report)
-        assert message.startswith("the definition of 'big' has 5")
+        assert message.startswith("the state machine of 'big': the definition has ")
         assert aws.machines() == {}
 
     def test_a_container_where_the_stack_has_none_is_a_located_error(self) -> None:

@@ -129,3 +129,25 @@ def test_moto_still_tells_functions_nothing() -> None:
 
 def test_moto_still_gives_no_outputs_of_nested_stacks() -> None:
     assert not hasattr(CloudFormationStack, "get_cfn_attribute")
+
+
+CONTEXT = json.dumps(
+    {"StartAt": "a", "States": {"a": {"Type": "Pass", "Parameters": {"v.$": "$$.Execution.RedriveCount"}, "End": True}}}
+)
+
+
+def machine_of_context() -> tuple[Any, str]:
+    client = boto3.client("stepfunctions")
+    return client, client.create_state_machine(name="c", definition=CONTEXT, roleArn=ROLE)["stateMachineArn"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_context_of_an_execution_tells_how_often_it_was_redriven() -> None:
+    assert output(*machine_of_context(), "x") == 0
+
+
+def test_moto_still_does_not_tell_it() -> None:
+    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+        client, arn = machine_of_context()
+        ended = poll_execution(client, client.start_execution(stateMachineArn=arn, name="x")["executionArn"])
+    assert ended["status"] == "FAILED"

@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fanfold.asl.fan_outs import EXPRESS_SECONDS, HISTORY_EVENTS, FanOutChoice, FanOutFacts, choose
-from fanfold.dag.model import MAX_ITEMS
+from fanfold.asl.fan_outs import (
+    GRACE_SECONDS,
+    PART_SECONDS,
+    CallSeconds,
+    FanOutChoice,
+    FanOutFacts,
+    choose,
+    worst_seconds,
+)
+from fanfold.asl.states import express_retries
+from fanfold.dag.model import MAX_ITEMS, RetryPolicy
+from fanfold.run.batch import PART_SECONDS as PARTS_WRITTEN
 from fanfold.run.plan import ITEMS_BUDGET, RESULT_OVERHEAD, RESULTS_BUDGET
+from fanfold.run.runtime import Cancellation
 from fanfold.run.scope import SCOPE_BUDGET
 from fanfold.run.store import size
 
-FACTS = FanOutFacts(items=1000, concurrency=8, retries=0, child="function", seconds=None)
+FACTS = FanOutFacts(items=1000, concurrency=8, child="function", seconds=None)
 
 
 def only(facts: FanOutFacts) -> FanOutChoice:
@@ -26,11 +37,11 @@ def only(facts: FanOutFacts) -> FanOutChoice:
         (replace(FACTS, concurrency=41), "DISTRIBUTED"),
         (replace(FACTS, concurrency=1000, items=40), "INLINE"),
         (replace(FACTS, items=1001), "DISTRIBUTED"),
-        (replace(FACTS, retries=3), "INLINE"),
-        (replace(FACTS, retries=4), "DISTRIBUTED"),
-        (replace(FACTS, retries=4, items=950), "INLINE"),
-        (replace(FACTS, child="machine", retries=2), "INLINE"),
-        (replace(FACTS, child="machine", retries=3), "DISTRIBUTED"),
+        (replace(FACTS, retry=RetryPolicy(1)), "INLINE"),
+        (replace(FACTS, retry=RetryPolicy(2)), "DISTRIBUTED"),
+        (replace(FACTS, retry=RetryPolicy(2), items=888), "INLINE"),
+        (replace(FACTS, child="machine"), "INLINE"),
+        (replace(FACTS, child="machine", retry=RetryPolicy(1)), "DISTRIBUTED"),
     ],
 )
 def test_inline_up_to_its_bounds(facts: FanOutFacts, mode: str) -> None:
@@ -38,33 +49,34 @@ def test_inline_up_to_its_bounds(facts: FanOutFacts, mode: str) -> None:
 
 
 def test_fan_outs_of_one_dag_share_its_history() -> None:
-    two = choose({"a": FACTS, "b": FACTS})
-    three = choose({"a": FACTS, "b": replace(FACTS, items=990), "c": replace(FACTS, items=3)} | {"d": FACTS})
+    half = replace(FACTS, items=500)
+    two = choose({"a": half, "b": half})
+    three = choose({"a": half, "b": replace(half, items=490), "c": replace(half, items=3)} | {"d": FACTS})
     assert [choice.mode for choice in two.values()] == ["INLINE", "INLINE"]
     assert {name: choice.mode for name, choice in three.items()} == {
-        "a": "DISTRIBUTED", "b": "INLINE", "c": "INLINE", "d": "INLINE",
+        "a": "INLINE", "b": "INLINE", "c": "INLINE", "d": "DISTRIBUTED",
     }  # fmt: skip
-    assert "27,000" in choose(dict.fromkeys("abc", FACTS))["a"].reason
-
-
-def test_the_events_are_those_of_a_real_history() -> None:
-    assert FACTS.events <= HISTORY_EVENTS
-    assert FACTS.events >= 7 * FACTS.items
+    assert "63,000" in choose(dict.fromkeys("abc", FACTS))["a"].reason
+    assert choose({"a": FACTS}, 3_000)["a"].mode == "INLINE"
+    assert "over 20,999" in choose({"a": FACTS}, 3_001)["a"].reason
 
 
 @pytest.mark.parametrize(
     ("facts", "execution", "batch"),
     [
         (replace(FACTS, items=5000), "STANDARD", 100),
-        (replace(FACTS, items=5000, seconds=2.0), "EXPRESS", 100),
-        (replace(FACTS, items=5000, seconds=30.0), "EXPRESS", 8),
-        (replace(FACTS, items=5000, seconds=240.0), "EXPRESS", 1),
-        (replace(FACTS, items=5000, seconds=241.0), "STANDARD", 3),
-        (replace(FACTS, items=5000, seconds=2.0, retries=1), "EXPRESS", None),
+        (replace(FACTS, items=5000, seconds=1.5), "EXPRESS", 100),
+        (replace(FACTS, items=5000, seconds=5.0), "EXPRESS", 37),
+        (replace(FACTS, items=5000, seconds=30.0), "EXPRESS", 5),
+        (replace(FACTS, items=5000, seconds=106.0), "EXPRESS", 1),
+        (replace(FACTS, items=5000, seconds=106.5), "STANDARD", 7),
+        (replace(FACTS, items=5000, seconds=5.0, retry=RetryPolicy(1, 1)), "EXPRESS", None),
+        (replace(FACTS, items=5000, seconds=5.0, retry=RetryPolicy(1, 300)), "STANDARD", None),
+        (replace(FACTS, items=5000, seconds=5.0, retry=RetryPolicy(100_000_000)), "STANDARD", None),
         (replace(FACTS, items=5000, child="container", seconds=None), "STANDARD", None),
         (replace(FACTS, items=5000, child="machine"), "STANDARD", None),
-        (replace(FACTS, concurrency=100, seconds=EXPRESS_SECONDS), "EXPRESS", None),
-        (replace(FACTS, concurrency=100, seconds=EXPRESS_SECONDS + 1), "STANDARD", None),
+        (replace(FACTS, concurrency=100, seconds=106.0), "EXPRESS", None),
+        (replace(FACTS, concurrency=100, seconds=107.0), "STANDARD", None),
     ],
 )
 def test_express_below_five_minutes_and_several_items_a_task(
@@ -73,6 +85,19 @@ def test_express_below_five_minutes_and_several_items_a_task(
     choice = only(facts)
     assert (choice.mode, choice.execution, choice.batch) == ("DISTRIBUTED", execution, batch)
     assert choice.execution_reason
+    assert (choice.call is not None) == (execution == "EXPRESS")
+
+
+def test_the_longest_time_of_an_express_execution_counts_every_try_and_every_wait() -> None:
+    once = express_retries(None, several=False)
+    assert worst_seconds(CallSeconds(100, 100), once) == 10 + 2 * 100 + (2 + 6 + 18 + 30) + 1
+    twice = express_retries(RetryPolicy(2, 5, backoff=2), several=False)
+    assert worst_seconds(CallSeconds(30, 30), twice) == 10 + 4 * 30 + 56 + 1 + (5 + 10)
+    assert worst_seconds(CallSeconds(150, 35), express_retries(None, several=True)) == 10 + 150 + 35 + 56 + 1 < 300
+
+
+def test_the_times_that_are_counted_are_those_of_the_runner() -> None:
+    assert (GRACE_SECONDS, PART_SECONDS) == (Cancellation.GRACE_SECONDS, PARTS_WRITTEN)
 
 
 def test_what_an_inline_map_has_in_its_state_stays_below_256_kib() -> None:

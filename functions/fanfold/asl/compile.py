@@ -1,8 +1,9 @@
 """Dag → state machine definitions in Amazon States Language (docs/architecture.md).
 
-Functions, machines and the cluster are named by placeholders, which a deployment fills in: ``${RunnerFunction}``,
-``${PlannerFunction}``, ``${ReducerFunction}``, ``${StateMachineArnPrefix}``, and for containers ``${EcsCluster}``,
-``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}``, ``${EcsAssignPublicIp}``, ``${StackPrefix}``.
+Functions, machines and the cluster are named by placeholders, which a deployment fills in: ``${Partition}``,
+``${RunnerFunction}``, ``${PlannerFunction}``, ``${ReducerFunction}``, ``${StateMachineArnPrefix}``, and for containers
+``${EcsCluster}``, ``${RunnerTaskDefinition}``, ``${EcsSubnets}``, ``${EcsSecurityGroups}``, ``${EcsAssignPublicIp}``,
+``${StackPrefix}``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,23 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from fanfold.asl.computes import Platform, compute_of_leaf, compute_of_segment
-from fanfold.asl.fan_outs import FanOutChoice, FanOutFacts, choose, longest_seconds, with_retries
-from fanfold.asl.names import child_machine_name, machine_name
+from fanfold.asl.fan_outs import (
+    FAN_OUT_EVENTS,
+    OTHER_EVENTS,
+    PARALLEL_EVENTS,
+    SEGMENT_EVENTS,
+    FanOutChoice,
+    FanOutFacts,
+    choose,
+    longest_seconds,
+)
+from fanfold.asl.judge import MapFacts
+from fanfold.asl.names import MAX_STATE_NAME, child_machine_name, machine_name, shortened
 from fanfold.asl.stages import Branches, FanOut, Segment, Stage, cut, segments_of, steps_of
 from fanfold.asl.states import (
     ITEM_FAILED,
@@ -24,6 +36,7 @@ from fanfold.asl.states import (
     caught,
     container_task,
     distributed,
+    express_retries,
     function_task,
     items_from_s3,
     machine_task,
@@ -35,9 +48,6 @@ from fanfold.asl.states import (
 from fanfold.dag.expressions import template
 from fanfold.dag.model import Argument, Compute, Dag, DagSet, Precondition, Step
 from fanfold.dag.read import without_suffix
-
-MAX_STATE_NAME = 80
-"""Characters of a state's name (Amazon States Language)."""
 
 Bundles = Mapping[str, str]
 """For a DAG file: the digest of the bundle with the files of its folder."""
@@ -70,14 +80,32 @@ def machine_names(dag_set: DagSet) -> dict[str, str]:
     }
 
 
-def compile_dag_set(
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A state machine, and what its definition does not tell."""
+
+    definition: Definition
+    steps: Mapping[str, str]
+    """The step that a state belongs to, by the state's name; not all have one."""
+    maps: Mapping[str, MapFacts]
+    """By the Map's name."""
+
+
+def compile_machines(
     dag_set: DagSet, platform: Platform | None = None, bundles: Bundles | None = None
-) -> dict[str, Definition]:
-    """The definition of every DAG that has a state machine, by key; children before those that call them."""
+) -> dict[str, Compiled]:
+    """The machine of every DAG that has one, by key; children before those that call them."""
     names = machine_names(dag_set)
     ordered = sorted(names, key=lambda key: (_height(dag_set, key), key))
     objects = {key: digest(dag_object(dag_set, key, bundles)) for key in dag_set.dags}
-    return {key: _Compiler(dag_set, key, names, objects, platform or Platform()).definition() for key in ordered}
+    return {key: _Compiler(dag_set, key, names, objects, platform or Platform()).compiled() for key in ordered}
+
+
+def compile_dag_set(
+    dag_set: DagSet, platform: Platform | None = None, bundles: Bundles | None = None
+) -> dict[str, Definition]:
+    """The definition of every machine, as `compile_machines` gives them."""
+    return {key: machine.definition for key, machine in compile_machines(dag_set, platform, bundles).items()}
 
 
 def fan_out_choices(dag_set: DagSet, key: str, platform: Platform) -> dict[str, FanOutChoice]:
@@ -88,12 +116,21 @@ def fan_out_choices(dag_set: DagSet, key: str, platform: Platform) -> dict[str, 
         for step in dag_set.dags[key].steps
         if step.calls_child
     }
-    return choose(facts)
+    return choose(facts, OTHER_EVENTS + _events(cut(dag_set.dags[key])))
+
+
+def _events(stages: Sequence[Stage]) -> int:
+    """Events of history that the states of stages take besides the items of fan-outs."""
+    events = 0
+    for stage in stages:
+        if isinstance(stage, Branches):
+            events += PARALLEL_EVENTS + sum(SEGMENT_EVENTS + _events(branch) for branch in stage.branches)
+        else:
+            events += SEGMENT_EVENTS if isinstance(stage, Segment) else FAN_OUT_EVENTS
+    return events
 
 
 def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
-    parallel = step.parallel
-    items = 1 if parallel is None else parallel.max_items if parallel.items is None else len(parallel.items)
     seconds = None
     if not child.is_leaf:
         kind: Literal["function", "container", "machine"] = "machine"
@@ -103,12 +140,18 @@ def _facts(step: Step, child: Dag, platform: Platform) -> FanOutFacts:
         kind = "function"
         seconds = longest_seconds(child)
     return FanOutFacts(
-        items=items,
-        concurrency=parallel.max_concurrent if parallel else 1,
-        retries=step.retry.limit if step.retry else 0,
+        items=_most_items(step),
+        concurrency=step.parallel.max_concurrent if step.parallel else 1,
         child=kind,
-        seconds=None if seconds is None else with_retries(seconds, step.retry),
+        seconds=seconds,
+        retry=step.retry,
     )
+
+
+def _most_items(step: Step) -> int:
+    if step.parallel is None:
+        return 1
+    return step.parallel.max_items if step.parallel.items is None else len(step.parallel.items)
 
 
 def containers(dag_set: DagSet, platform: Platform) -> Iterator[Compute]:
@@ -140,10 +183,19 @@ class _Compiler:
         self._digest = objects[key]
         self._platform = platform
         self._choices = fan_out_choices(dag_set, key, platform)
+        self._starts_in_container = False
 
-    def definition(self) -> Definition:
+    def compiled(self) -> Compiled:
+        fan_outs = [step for step in self._dag.steps if step.calls_child]
+        names = _Names(fan_outs)
+        definition = self._definition(names)
+        facts = {names.of_map(step): MapFacts(_most_items(step), self._choices[step.name].call) for step in fan_outs}
+        return Compiled(definition, names.steps, facts)
+
+    def _definition(self, names: _Names) -> Definition:
         stages = cut(self._dag)
-        names = _Names(step.name for step in self._dag.steps if step.calls_child)
+        first = stages[0]
+        self._starts_in_container = isinstance(first, Segment) and self._compute_of(first) is not None
         chain: dict[str, Definition] = {}
         if self._dag.delay_sec is not None:
             chain[names.unique("delay")] = {"Type": "Wait", "Seconds": math.ceil(self._dag.delay_sec)}
@@ -193,48 +245,69 @@ class _Compiler:
         """The task of a segment, and the one that says so where that ended without an answer."""
         task = {"dag": self._digest, "steps": [step.name for step in segment.steps]}
         payload = {"task": "segment", **task, "scope.$": "$"} | marks
-        name, lost = names.unique(_segment_name(segment)), names.unique(f"{_segment_name(segment)} lost")
+        title, owner = _segment_name(segment), segment.steps[0] if segment.steps else None
+        name, lost = names.unique(title, owner), names.unique(f"{title} lost", owner)
         states: dict[str, Definition] = {}
-        compute = compute_of_segment(self._dag, segment, self._platform)
+        compute = self._compute_of(segment)
         if compute is None:
             states[name] = function_task("Runner", payload)
         else:
             over = {"task": "handOver", "execution.$": "$$.Execution.Name", "payload": payload}
-            states[names.unique(f"{name} input")] = function_task("Planner", over)
+            states[names.unique(f"{title} input", owner)] = function_task("Planner", over)
             states[name] = container_task(compute, {"task": "segment"})
-        states[name]["Catch"] = [caught(lost)]
+        states[name]["Catch"] = caught(lost)
         states[lost] = function_task("Runner", {"task": "lost", **task, "scope.$": "$"} | marks)
         return states
 
+    def _compute_of(self, segment: Segment) -> Compute | None:
+        return compute_of_segment(self._dag, segment, self._platform)
+
     def _fan_out(self, step: Step, names: _Names, opening: Definition, closing: Definition) -> dict[str, Definition]:
         reads = step.parallel is not None and step.parallel.reads_s3  # with the rights of the DAG's commands
-        shell = reads or _needs_shell(step) or ("begin" in opening and _begin_needs_shell(self._dag))
+        shell = reads or _needs_shell(step) or self._is_first_in_function(step, opening)
+        choice = self._choices[step.name]
         plan: Definition = {"task": "plan", "dag": self._digest, "step": step.name, "scope.$": "$"}
         fold = {"task": "reduce", "dag": self._digest, "step": step.name, "state.$": "$"}
         if self._container_of_child(step) is not None:
             plan["pointers"] = True
-        choice = self._choices[step.name]
         if choice.reads_items:
             plan["batch"] = choice.batch or 1
+        reduce = names.unique(f"{step.name}.reduce", step)
         return {
-            names.unique(f"{step.name}.plan"): function_task("Runner" if shell else "Planner", plan | opening),
-            step.name: self._map(step),
-            names.unique(f"{step.name}.reduce"): function_task("Reducer", fold | closing),
+            names.unique(f"{step.name}.plan", step): function_task("Runner" if shell else "Planner", plan | opening),
+            names.of_map(step): self._map(step, names) | {"Catch": caught(reduce)},
+            reduce: function_task("Reducer", fold | closing),
         }
+
+    def _is_first_in_function(self, step: Step, opening: Definition) -> bool:
+        """Whether the items may be the first to call the runner's function, which may have been idle for weeks.
+
+        They do not wait for it; their plan does. The first task of a machine calls it, unless that is a container's.
+        """
+        if "begin" in opening:
+            return True
+        in_container = (
+            self._container_of_child(step) is not None or not self._dags[self._children[step.run or ""]].is_leaf
+        )
+        return self._starts_in_container and not in_container
 
     def _container_of_child(self, step: Step) -> Compute | None:
         child = self._dags[self._children[step.run or ""]]
         return compute_of_leaf(child, self._platform) if child.is_leaf else None
 
-    def _map(self, step: Step) -> Definition:
+    def _map(self, step: Step, names: _Names) -> Definition:
         choice = self._choices[step.name]
-        item, failed = f"{step.name}.item", f"{step.name}.item failed"
+        item, failed = names.unique(f"{step.name}.item", step), names.unique(f"{step.name}.item failed", step)
         selected: Definition = {"index.$": "$$.Map.Item.Index", "args.$": "$$.Map.Item.Value", "fan.$": "$.fan"}
         if choice.batch is None:
-            states = {item: self._item(step) | {"Catch": [caught(failed)], "End": True}}
+            states = {item: self._item(step) | {"End": True}}
         else:
-            states = several_items(step.name, self._objects[self._children[step.run or ""]], failed)
+            more, done = names.unique(f"{step.name}.item more?", step), names.unique(f"{step.name}.item done", step)
+            states = several_items(item, more, done, self._objects[self._children[step.run or ""]])
             selected["from"] = 0
+        states[item]["Catch"] = caught(failed)
+        if choice.execution == "EXPRESS":
+            states[item]["Retry"] = express_retries(step.retry, several=choice.batch is not None)
         map_state: Definition = {
             "Type": "Map",
             "ItemsPath": "$.items",
@@ -259,35 +332,47 @@ class _Compiler:
         if compute is not None:
             state = container_task(compute, task | retry_limits(step.retry), tries=step.retry is not None)
         elif self._dags[key].is_leaf:
-            state = function_task("Runner", task | given | retry_marks(step.retry))
+            state = function_task("Runner", task | given | retry_marks(step.retry), of_item=True)
         else:
             started_by = {"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id"}
             state = machine_task(self._machines[key], given | started_by | retry_marks(step.retry))
-        state["Retry"] += retries(step.retry)
+        state["Retry"] += retries(step.retry, coded=self._dags[key].is_leaf)
         return state
 
 
 class _Names:
-    """The names of one machine's states, each used once; a fan-out's Map has the name of its step."""
+    """The names of one machine's states, those inside Maps and branches too, each used once."""
 
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
+    def __init__(self, fan_outs: Iterable[Step]) -> None:
+        self._taken: set[str] = set()
+        self.steps: dict[str, str] = {}
+        """The step that each belongs to, where there is one."""
+        self._maps = {step.name: self.unique(step.name, step) for step in fan_outs}
 
-    def unique(self, name: str) -> str:
-        """`name`, shortened to what a state's name may have, with a mark where it is taken."""
-        name = name if len(name) <= MAX_STATE_NAME else f"{name[: MAX_STATE_NAME - 3]}…"
-        while name in self._taken:
-            name = f"{name[: MAX_STATE_NAME - 1]}'"
-        self._taken.add(name)
-        return name
+    def of_map(self, step: Step) -> str:
+        """The name of a fan-out's Map: that of its step, as far as a state can have it."""
+        return self._maps[step.name]
+
+    def unique(self, name: str, step: Step | None = None) -> str:
+        """`name`, shortened to what a state's name may have, with a mark where it is taken; `step` is whose it is."""
+        shown, marks = shortened(name, MAX_STATE_NAME), 0
+        while shown in self._taken:
+            marks += 1
+            mark = "'" if marks == 1 else f"'{marks}"
+            shown = shortened(name, MAX_STATE_NAME - len(mark)) + mark
+        self._taken.add(shown)
+        if step is not None:
+            self.steps[shown] = step.name
+        return shown
 
 
 def _linked(chain: dict[str, Definition], end: str | None) -> dict[str, Definition]:
     """Let each state lead to the next and the last to `end`, or let it be the end.
 
-    What a state's ``Catch`` names is a second way to the state's own successor.
+    What a task's ``Catch`` names is a second way to the task's own successor.
     """
-    caught = {catch["Next"]: name for name, state in chain.items() for catch in state.get("Catch", [])}
+    tasks = {name: state for name, state in chain.items() if state["Type"] == "Task"}
+    caught = {catch["Next"]: name for name, state in tasks.items() for catch in state.get("Catch", [])}
     main = [name for name in chain if name not in caught]
     for name, following in pairwise([*main, end]):
         chain[name or ""] |= {"End": True} if following is None else {"Next": following}
@@ -308,11 +393,6 @@ def _needs_shell(step: Step) -> bool:
     if step.parallel is not None and step.parallel.source is not None:
         texts.append(step.parallel.source)
     return _any_shell(texts, step.preconditions)
-
-
-def _begin_needs_shell(dag: Dag) -> bool:
-    texts = [*_templates(dag.params), *_templates(dag.env)]
-    return bool(dag.dotenv) or _any_shell(texts, dag.preconditions)
 
 
 def _templates(arguments: tuple[Argument, ...]) -> list[str]:

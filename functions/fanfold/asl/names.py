@@ -1,4 +1,4 @@
-"""Names that follow from a DAG's key alone, so that every deployment finds the same machine again."""
+"""Names of machines, which follow from a DAG's key alone so that every deployment finds them again, and of states."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 
 MAX_LENGTH = 48
 """Characters of a machine's name behind the stack's prefix; with it they must fit into the 80 of Step Functions."""
+
+MAX_STATE_NAME = 80
+"""Characters of a state's name (Amazon States Language)."""
 
 CHILD_MARK = "_"
 """Starts the name of a child DAG's machine, and of no other: so that a rule can tell a run from a part of one."""
@@ -33,3 +36,17 @@ def _name(key: str, length: int) -> str:
         return safe
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     return f"{safe[: length - 9]}-{digest}"
+
+
+def name_length(name: str) -> int:
+    """Characters of a state's name as UTF-16 counts them, the most that AWS may count: an emoji has two."""
+    return len(name.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def shortened(name: str, most: int) -> str:
+    """`name`, cut where it has more characters than `most`."""
+    if name_length(name) <= most:
+        return name
+    while name_length(name) > most - 1:
+        name = name[:-1]
+    return f"{name}…"

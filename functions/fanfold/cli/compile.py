@@ -9,12 +9,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from fanfold.asl.compile import compile_dag_set, fan_out_choices, machine_names
+from fanfold.asl.compile import compile_machines, fan_out_choices, machine_names
 from fanfold.asl.computes import Platform, compute_of_segment
 from fanfold.asl.fan_outs import FanOutChoice
+from fanfold.asl.judged import problems_of_machine
 from fanfold.asl.stages import cut, segments_of
 from fanfold.asl.states import Definition
-from fanfold.cli.files import read_or_explain
+from fanfold.cli.files import read_or_explain, show_problems
+from fanfold.dag.diagnostics import DagFileError
 from fanfold.dag.model import Compute
 
 
@@ -24,7 +26,17 @@ def compile_file(file: Path, output: Path | None) -> int:
     if dag_set is None:
         return 2
     names = machine_names(dag_set)
-    definitions = {names[key]: definition for key, definition in compile_dag_set(dag_set).items()}
+    machines = compile_machines(dag_set)
+    arns = ["${StateMachineArnPrefix}" + name for name in names.values()]
+    unfit = [
+        problem
+        for key, machine in machines.items()
+        for problem in problems_of_machine(dag_set.dags[key], machine, machine.definition, arns)
+    ]
+    if unfit:
+        show_problems(Console(stderr=True, highlight=False), file, DagFileError(unfit))
+        return 2
+    definitions = {names[key]: machine.definition for key, machine in machines.items()}
     console = Console(highlight=False)
     if output is None:
         shown = definitions if len(definitions) > 1 else next(iter(definitions.values()))

@@ -6,19 +6,20 @@ the same event, handled again after a crash at any point, comes to the same end 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from fanfold.asl.compile import Bundles, compile_dag_set, containers, dag_object, digest, machine_names
+from fanfold.asl.compile import Bundles, Compiled, compile_machines, containers, dag_object, digest, machine_names
+from fanfold.asl.judged import problems_of_machine
 from fanfold.dag.diagnostics import DagFileError, Problem
-from fanfold.dag.model import DagSet
+from fanfold.dag.model import Dag, DagSet
 from fanfold.dag.read import Fetch, read_dag_file
 from fanfold.deploy import schedules, triggers
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.images import deregister_images, register_image
 from fanfold.deploy.machines import (
     ALIAS,
-    MAX_DEFINITION,
     Change,
     Deleting,
     DeployedMachine,
@@ -33,6 +34,9 @@ from fanfold.deploy.report import DeployedStart, Report, ReportStatus
 from fanfold.deploy.target import Target
 from fanfold.run.runtime import dag_object_key
 from fanfold.run.store import ObjectStore
+
+LONGEST_VERSION = 9_999_999
+"""Stands for the number of a version that is not published yet."""
 
 ROUNDS = 5
 """How often a deployment starts anew when another one of the same file gets in between."""
@@ -190,21 +194,16 @@ class Deployer:
     def _planned_machines(
         self, dag_set: DagSet, record: Record, bundles: Bundles, problems: list[Problem]
     ) -> list[PlannedMachine]:
-        definitions = compile_dag_set(dag_set, self._target.platform, bundles)
+        compiled = compile_machines(dag_set, self._target.platform, bundles)
         names = machine_names(dag_set)
         machines = Machines(self._clients.states, self._target, record.file)
         planned: list[PlannedMachine] = []
         versions: dict[str, str] = {}
-        for key, definition in definitions.items():
-            children = tuple(names[child] for child in dag_set.children[key].values() if child in names)
-            machine = PlannedMachine(key, names[key], definition, children)
-            size = len(self._target.fill(definition, {}).encode())
+        for key, made in compiled.items():
             place = dag_set.dags[key].place
-            if size > MAX_DEFINITION:
-                message = f"the definition of {dag_set.dags[key].name!r} has {size:,} bytes"
-                hint = f"Step Functions takes {MAX_DEFINITION:,}; move some of the steps to child DAGs"
-                problems.append(Problem(place, message, hint))
-                continue
+            children = tuple(names[child] for child in dag_set.children[key].values() if child in names)
+            machine = PlannedMachine(key, names[key], made.definition, children)
+            problems += self._unfit(dag_set.dags[key], made, children)
             try:
                 with located(place, f"to show the state machine {self._target.prefix}{machine.name}"):
                     machines.plan(machine, record.machines.get(machine.name, ""), versions)
@@ -215,6 +214,12 @@ class Deployer:
             versions[machine.name] = machine.version
             planned.append(machine)
         return planned
+
+    def _unfit(self, dag: Dag, made: Compiled, children: Collection[str]) -> list[Problem]:
+        """What AWS would not take of a machine, as it will be sent."""
+        versions = {name: f"{self._target.arn(name)}:{LONGEST_VERSION}" for name in children}
+        definition = json.loads(self._target.fill(made.definition, versions))
+        return list(problems_of_machine(dag, made, definition, [*versions.values()], self._target.partition))
 
     def _container_problems(self, dag_set: DagSet) -> list[Problem]:
         if self._target.ecs is not None:

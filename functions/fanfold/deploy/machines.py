@@ -26,9 +26,6 @@ ALIAS = "live"
 KEPT_VERSIONS = 100
 """Versions of a machine that are kept for a rollback."""
 
-MAX_DEFINITION = 1024 * 1024
-"""Bytes of a definition (Step Functions quotas)."""
-
 
 class Deleting(Exception):
     """The state machine with this name is being deleted, and must be gone before it can be made anew."""

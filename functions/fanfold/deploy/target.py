@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fanfold.asl.computes import LAMBDA_SECONDS, Platform
+from fanfold.asl.judge.walk import walk
 from fanfold.asl.names import MAX_LENGTH
 from fanfold.asl.states import Definition
 
@@ -85,6 +88,11 @@ class Target:
         return prefix_of(self.stack)
 
     @property
+    def partition(self) -> str:
+        """``aws``, ``aws-us-gov``, ``aws-cn``: the machines' own."""
+        return self.machine_arns.split(":")[1]
+
+    @property
     def platform(self) -> Platform:
         """What the compiler must know."""
         return Platform(has_ecs=self.ecs is not None, lambda_seconds=self.lambda_seconds)
@@ -101,15 +109,17 @@ class Target:
 
     def fill(self, definition: Definition, versions: Mapping[str, str]) -> str:
         """A definition as JSON text; `versions` tells for each machine that it calls the ARN of the version to call."""
-        text = json.dumps(definition)
-        for name, version in versions.items():
-            text = text.replace(f'"${{StateMachineArnPrefix}}{name}"', json.dumps(version))
-        for placeholder, value in self._substitutions().items():
-            text = text.replace(f"${{{placeholder}}}", value)
-        return text
+        values = {f"${{{placeholder}}}": value for placeholder, value in self._substitutions().items()}
+        calls = {f"${{StateMachineArnPrefix}}{name}": version for name, version in versions.items()}
+        filled = copy.deepcopy(definition)
+        for visited in walk(filled):
+            for field in visited.state.keys() & _FIELDS:
+                visited.state[field] = _filled(visited.state[field], values, calls)
+        return json.dumps(filled)
 
     def _substitutions(self) -> dict[str, str]:
         values = {
+            "Partition": self.partition,
             "RunnerFunction": self.runner_arn,
             "PlannerFunction": self.planner_arn,
             "ReducerFunction": self.reducer_arn,
@@ -124,3 +134,19 @@ class Target:
             "EcsAssignPublicIp": self.ecs.assign_public_ip,
             "StackPrefix": self.prefix,
         }
+
+
+_FIELDS = frozenset({"Resource", "Parameters", "ItemReader", "ResultWriter"})
+"""Where placeholders stand; elsewhere, and in a payload, a text that looks like one is the DAG file's own."""
+
+
+def _filled(value: Any, values: Mapping[str, str], calls: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: inner if key == "Payload" else _filled(inner, values, calls) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values, calls) for inner in value]
+    if not isinstance(value, str):
+        return value
+    for placeholder, text in values.items():
+        value = value.replace(placeholder, text)
+    return calls.get(value, value)

@@ -111,7 +111,8 @@ def reduce(runtime: Runtime, payload: Payload) -> Payload:
     """Fold the items' records into the step's document."""
     state = payload["state"]
     context = _context(runtime, payload, state["scope"])
-    reduce_step(context, context.dag.step(payload["step"]), state)
+    ended = _reason(state["caught"]) if "caught" in state else None
+    reduce_step(context, context.dag.step(payload["step"]), state, ended)
     return _close(context, payload)
 
 

@@ -36,7 +36,7 @@ class Counts:
     runs: int
     """What the runner runs in these calls: a segment, or a child DAG; some calls run several."""
     control_calls: int
-    """Calls of the planner and the reducer."""
+    """Calls that plan or fold a fan-out."""
     containers: int
     express: int
     """EXPRESS executions, which are charged by their number and time."""
@@ -159,7 +159,7 @@ class _Answers:
         self._calls = calls
 
     def answer(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
-        self._calls[self._function] += 1
+        self._calls["planner" if event["task"] == "plan" else self._function] += 1
         called_with = event["scope"] if event.get("begin") else event
         self._calls.update(called_with.get("fan", {}).get("charge", {}))
         if event["task"] == "plan":

@@ -24,6 +24,7 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.s3 import notifications
 from moto.s3.models import S3Backend
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_ecs
+from moto.stepfunctions.parser.asl.eval.states import ContextObject
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.responses import StepFunctionResponse
 
@@ -59,6 +60,8 @@ def additions(functions: Mapping[str, Function], launch: Launch | None) -> Itera
     yield notifications, "_send_event_bridge_message", _send_by_event_bridge(functions)
     # The delete marker of a versioned bucket is no event.
     yield S3Backend, "_set_delete_marker", _telling_delete_marker(S3Backend._set_delete_marker)
+    # The context of an execution does not tell how often it was redriven, which no execution is here.
+    yield ContextObject, "__init__", _with_redrive_count(ContextObject.__init__)
     # A container is started, but nothing runs in it.
     yield state_task_service_ecs, "boto_client_for", lambda **_: _Ecs(launch)
 
@@ -263,6 +266,14 @@ def _telling_delete_marker(original: Callable[..., Any]) -> Callable[..., Any]:
         return marker
 
     return set_delete_marker
+
+
+def _with_redrive_count(original: Callable[..., None]) -> Callable[..., None]:
+    def init(self: Any, context_object: Any) -> None:
+        context_object["Execution"].setdefault("RedriveCount", 0)
+        original(self, context_object)
+
+    return init
 
 
 class _Ecs:

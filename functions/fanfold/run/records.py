@@ -25,27 +25,37 @@ _READERS = 16
 SUCCEEDED = ("success", "partial")
 """How an item ended that is not run again."""
 
+NO_RESULT = "the item left no result"
+
 Record = dict[str, Any]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def collect(store: ObjectStore, fan: dict[str, Any], results: Sequence[Record] | None, total: int) -> Iterator[Record]:
-    """The record of each of `total` items, by index; `results` are the Map's, None where it leaves them in parts."""
+def collect(
+    store: ObjectStore, fan: dict[str, Any], results: Sequence[Record] | None, total: int, ended: str | None = None
+) -> Iterator[Record]:
+    """The record of each of `total` items, by index; `results` are the Map's, None where it leaves them in parts.
+
+    `ended` is the error of a Map that failed as a whole.
+    """
     run, step = RunIdentity.from_json(fan["run"]), fan["step"]
     oldest = 1 if fan.get("resumed") else run.attempt
+    absent = NO_RESULT if ended is None else f"{NO_RESULT}, the Map ended with {ended}"
     if results is None:
-        return _collect_parts(store, run, step, total, oldest)
+        return _collect_parts(store, run, step, total, oldest, absent)
     places: Sequence[int] = range(total)
     if fan.get("resumed"):
         with suppress(KeyError):
             places = store.get_json(again_key(run.prefix, step))
     by_index = {places[result["index"]] if "error" in result and "status" not in result else result["index"]: result
                 for result in results}  # fmt: skip
-    return read_ahead(lambda index: _record(store, run, step, index, by_index.get(index), oldest), range(total))
+    return read_ahead(lambda index: _record(store, run, step, index, by_index.get(index), oldest, absent), range(total))
 
 
-def _record(store: ObjectStore, run: RunIdentity, step: str, index: int, result: Record | None, oldest: int) -> Record:
+def _record(
+    store: ObjectStore, run: RunIdentity, step: str, index: int, result: Record | None, oldest: int, absent: str
+) -> Record:
     """The record of one item, of which the Map says `result`; of attempts before `oldest` it does not count."""
     if result is not None and "status" in result:
         return result
@@ -58,21 +68,23 @@ def _record(store: ObjectStore, run: RunIdentity, step: str, index: int, result:
         if attempt < (oldest if result is None else run.attempt):
             raise KeyError(index)
     except (KeyError, ValueError, AttributeError, TypeError) as fault:
-        reason = f"the task ended with {caught}" if caught else "the item left no result"
+        reason = f"the task ended with {caught}" if caught else absent
         return _lost(index, reason, torn=not isinstance(fault, KeyError))
     if caught is not None and record["status"] in SUCCEEDED:
         return record | {"status": "failed", "error": f"the task ended with {caught}", "exitCode": 1}
     return record
 
 
-def _collect_parts(store: ObjectStore, run: RunIdentity, step: str, total: int, oldest: int) -> Iterator[Record]:
+def _collect_parts(
+    store: ObjectStore, run: RunIdentity, step: str, total: int, oldest: int, absent: str
+) -> Iterator[Record]:
     """The record of each of `total` items of a large fan-out: of the parts that its tasks left, else of each item."""
 
     def missing(indexes: range, *, torn: bool) -> Iterator[Record]:
         """The records that stand in no part: items that were tasks of their own, or left none."""
         if torn:
-            return (_lost(index, "the item left no result", torn=True) for index in indexes)
-        return read_ahead(lambda index: _record(store, run, step, index, None, oldest), indexes)
+            return (_lost(index, absent, torn=True) for index in indexes)
+        return read_ahead(lambda index: _record(store, run, step, index, None, oldest, absent), indexes)
 
     expected, torn_before = 0, False
     for torn, record in _newest(_of_attempt(store, run, step, at) for at in range(oldest, run.attempt + 1)):

@@ -27,12 +27,16 @@ from fanfold.run.store import Stored
 _PlanLine = dict[str, Any]
 
 
-def reduce_step(context: RunContext, step: Step, state: dict[str, Any]) -> None:
-    """Record how `step` ended and its document; `state` holds ``fan`` and the Map's ``results``."""
+def reduce_step(context: RunContext, step: Step, state: dict[str, Any], ended: str | None = None) -> None:
+    """Record how `step` ended and its document; `state` holds ``fan`` and the Map's ``results``.
+
+    A Map that failed as a whole has none; what `ended` it is then told of each item that left no record.
+    """
     if step.name in context.scope.steps:
         return
     fan, store = state["fan"], context.runtime.store
-    records = collect(store, fan, None if "batches" in fan else state["results"], fan["total"])
+    results = None if "batches" in fan else state.get("results", [])
+    records = collect(store, fan, results, fan["total"], ended)
     with spooled() as plan:
         store.get_file(fan["plan"], plan)
         plan.seek(0)
