@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from corpus import FILES, arguments, lay_out
-from documents import Result, run_here
-from localstack_host import SecondPlace, build, localstack
+from documents import Result
+from laptop import run_here
+from localstack_host import SecondPlace, localstack
 
 RUNS_AT_A_TIME = 6
 
@@ -22,22 +22,21 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def on_laptop(corpus: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Result]]]:
+def on_laptop(
+    laptop: ProcessPoolExecutor, corpus: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Future[Result]]:
     """The records of the laptop, made while the cloud comes up."""
     folder = tmp_path_factory.mktemp("laptop")
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        yield {name: pool.submit(run_here, path, arguments(name), folder) for name, path in corpus.items()}
-        pool.shutdown(cancel_futures=True)
+    return {name: laptop.submit(run_here, path, arguments(name), folder) for name, path in corpus.items()}
 
 
 @pytest.fixture(scope="module")
-def second(on_laptop: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondPlace]:
+def second(on_laptop: object, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondPlace]:
     folder = tmp_path_factory.mktemp("second")
     for name in ("localstack", "place"):
         (folder / name).mkdir()
     with localstack(folder / "localstack") as cloud:
-        template = build(folder / "built")
-        yield SecondPlace(folder / "place", cloud, template, cloud.deploy(template))
+        yield SecondPlace(folder / "place", cloud, built, cloud.deploy(built))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The DAG files that go to the second cloud: every example, every conformance case, and telling records of Dagu."""
+"""The DAG files that go to the second cloud: every example, every case, and telling records of Dagu."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ TESTS = Path(__file__).parents[2]
 EXAMPLES = TESTS.parent / "examples"
 CASES = TESTS / "conformance" / "cases"
 DAGU = TESTS / "conformance" / "dagu"
+OWN = TESTS / "aws" / "dags"
+MANY_ITEMS = OWN / "many-items.yaml"
 
 RECORDS = (
     "child_file_subdir", "child_timeout", "cont_exitcode", "cont_marksuccess", "fail_retry_exitcode_match", "handlers",
@@ -28,6 +30,7 @@ def _name(path: Path) -> str:
 FILES = {_name(path): path for path in sorted(EXAMPLES.glob("*.yaml"))}
 """By the name of the DAG on the second cloud, where no two have one."""
 FILES |= {f"case-{path.stem}": path for path in sorted(CASES.glob("*.yaml"))}
+FILES |= {f"own-{path.stem}": path for path in sorted(OWN.glob("*.yaml")) if path != MANY_ITEMS}
 FILES |= {f"dagu-{name}": DAGU / f"{name}.yaml" for name in RECORDS}
 
 
@@ -46,7 +49,7 @@ def lay_out(folder: Path) -> dict[str, Path]:
         written[name].parent.mkdir(exist_ok=True)
         text = path.read_text()
         if path.parent != EXAMPLES:
-            text = f"name: {name}\n" + re.sub(r"\Aname:.*\n", "", text)
+            text = f"name: {name}\n" + re.sub(r"^name:.*\n", "", text, count=1, flags=re.MULTILINE)
         written[name].write_text(text)
         if (beside := path.with_suffix(".d")).is_dir():
             shutil.copytree(beside, written[name].parent, dirs_exist_ok=True)

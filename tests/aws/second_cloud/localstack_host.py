@@ -6,10 +6,9 @@ Step Functions and functions in process, and the functions are called through AW
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import shutil
+import re
 import socket
 import subprocess
 import sys
@@ -17,10 +16,12 @@ import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import boto3
+import psutil
 import pytest
 from documents import Result
 from fanfold.dag.params import from_arguments
@@ -30,9 +31,10 @@ from fanfold.deploy.stack import Stack
 from fanfold.history.stack import StackRunStore
 from fanfold.local.session import record_of_lost_run
 from fanfold.local.up import Up
+from lambda_runtime import runtime_folder
 from places import OnStack
+from support import tool
 
-ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
 
 STACK = "fanfold"
@@ -44,34 +46,22 @@ PARAMETERS = {
     "AlarmEmail": "nobody@example.org",
 }
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+SAM = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1"}
+PASSED_OVER = {"AWS::CloudWatch::Dashboard"}
+"""Types of resources that LocalStack's CloudFormation does not make; it goes on without them."""
 READY_SECONDS = 90.0
-DEPLOY_SECONDS = 300.0
-
-
-def tool(name: str) -> str:
-    """A program that `.ci/run` installs; the test is skipped where it is not there."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def run(*command: str | Path, **more: Any) -> str:
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **more)
-    assert done.returncode == 0, (command, done.stdout, done.stderr)
-    return done.stdout
 
 
 class LocalStack:
     """A LocalStack that is up."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.log = folder, folder / "localstack.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.env = os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": self.url, "SAM_CLI_TELEMETRY": "0"}
+        self.env = os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": self.url, **SAM}
         self.clients = Clients(endpoint_url=self.url)
         scratch = folder / "scratch"
         scratch.mkdir()
@@ -81,7 +71,7 @@ class LocalStack:
     def start(self) -> subprocess.Popen[bytes]:
         """Start its process; returns when it answers."""
         python = Path(tool("localstack-supervisor")).resolve().parent / "python"
-        for name in ("volume", "tmp", "home"):
+        for name in ("volume", "tmp", "home", "runtime"):
             (self.folder / name).mkdir()
         env = self.env | {
             "GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
@@ -91,7 +81,7 @@ class LocalStack:
             "DNS_ADDRESS": "0",
             "LAMBDA_RUNTIME_EXECUTOR": "process",
             "FANFOLD_FUNCTIONS_PYTHON": sys.executable,
-            "FANFOLD_FUNCTIONS_RUNTIME": str(_runtime(self.folder / "runtime")),
+            "FANFOLD_FUNCTIONS_RUNTIME": str(runtime_folder(self.folder / "runtime")),
             "FANFOLD_FUNCTIONS_VARIABLES": json.dumps(self.variables),
             "PYTHONPATH": os.pathsep.join((str(_entry_point(self.folder / "plugin")), str(HERE))),
             "TMPDIR": str(self.folder / "tmp"),
@@ -99,7 +89,7 @@ class LocalStack:
         }
         for name in ("AWS_ENDPOINT_URL", "VIRTUAL_ENV"):
             env.pop(name, None)
-        with (self.folder / "localstack.log").open("wb") as log:
+        with self.log.open("wb") as log:
             process = subprocess.Popen(
                 [python, "-m", "localstack.runtime.main"],
                 cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -108,7 +98,7 @@ class LocalStack:
         while not self._answers():
             if process.poll() is not None or time.monotonic() > end:
                 process.kill()
-                raise AssertionError((self.folder / "localstack.log").read_text())
+                raise AssertionError(self.log.read_text())
             time.sleep(0.2)
         return process
 
@@ -119,35 +109,39 @@ class LocalStack:
         except OSError:
             return False
 
-    def aws(self, *arguments: str | Path) -> Any:
-        """What the AWS CLI answers."""
-        printed = run(tool("aws"), *arguments, env=self.env, cwd=self.folder, timeout=DEPLOY_SECONDS)
-        try:
-            return json.loads(printed)
-        except ValueError:
-            return printed
+    def client(self, service: str) -> Any:
+        """A client of boto3."""
+        return boto3.client(service, endpoint_url=self.url)  # type: ignore[call-overload]
 
-    def deploy(self, template: Path, stack: str = STACK, **parameters: str) -> Stack:
-        """Package and deploy a template, as with an account."""
-        packaged = self.folder / f"{stack}.yaml"
-        self.aws("s3", "mb", "s3://artefacts")
-        package = ("--s3-bucket", "artefacts", "--output-template-file", packaged)
-        self.aws("cloudformation", "package", "--template-file", template, *package)
+    def deploy(self, built: Path, **parameters: str) -> Stack:
+        """Deploy what ``sam build`` made, with an answer of nothing to each question; or change a parameter."""
         given = [f"{name}={value}" for name, value in (PARAMETERS | parameters).items()]
-        rights = ("--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND")
-        deploy = ("--template-file", packaged, "--stack-name", stack, *rights, "--parameter-overrides", *given)
-        self.aws("cloudformation", "deploy", *deploy)
-        return Stack.find(stack, self.clients)
+        guided = () if parameters else ("--guided",)
+        done = subprocess.run(
+            [tool("sam"), "deploy", *guided, "--template-file", built / "template.yaml", "--stack-name", STACK,
+             "--resolve-s3", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND",
+             "--parameter-overrides", *given],
+            cwd=self.folder, env=self.env, input="\n" * 100, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        without = set(re.findall(r'No resource provider found for "([^"]+)"', self.log.read_text()))
+        assert without <= PASSED_OVER, without
+        return Stack.find(STACK, self.clients)
 
 
 class SecondPlace(OnStack):
     """The stack on LocalStack, used as a user does: files go there by ``fanfold push``."""
 
-    def __init__(self, folder: Path, cloud: LocalStack, template: Path, stack: Stack) -> None:
+    def __init__(self, folder: Path, cloud: LocalStack, built: Path, stack: Stack) -> None:
         super().__init__(folder, Up(cloud.url, stack))
-        self.cloud, self.template = cloud, template
+        self.cloud, self.built = cloud, built
         self.scratch = Path(cloud.variables["CASE_TMP"])
         """The commands of DAGs leave there what they did."""
+
+    def ask(self, *arguments: str, code: int = 0) -> Any:
+        """The JSON that a command prints, and not what it tells meanwhile."""
+        answer, _ = json.JSONDecoder().raw_decode(self.fanfold(*arguments, "--json", code=code))
+        return answer
 
     def put(self, name: str, text: str) -> None:
         self.fanfold("push", str(self.write(name, textwrap.dedent(text))))
@@ -159,35 +153,17 @@ class SecondPlace(OnStack):
         return StackRunStore(self.stack).data(run).result() or record_of_lost_run(dag, run, ended)
 
 
-def _runtime(folder: Path) -> Path:
-    """A folder with the runtime client of Lambda and what it needs, of this environment's packages."""
-    folder.mkdir()
-    for package in ("awslambdaric", "snapshot-restore-py", "simplejson"):
-        distribution = importlib.metadata.distribution(package)
-        for name in {file.parts[0] for file in distribution.files or () if not file.is_absolute()} - {".."}:
-            (folder / name).symlink_to(distribution.locate_file(name))
-    return folder
-
-
 def _entry_point(folder: Path) -> Path:
-    """A folder that tells LocalStack of `executor`, as an installed package would."""
+    """A folder that tells LocalStack of the modules here, as an installed package would."""
     about = folder / "second_cloud-0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: second-cloud\nVersion: 0\n")
     (about / "entry_points.txt").write_text(
         "[localstack.lambda.runtime_executor]\nprocess = process_executor:ProcessExecutorPlugin\n"
         "[localstack.cloudformation.resource_providers]\n"
-        "AWS::CloudFormation::CustomResource = custom_resource:CustomResourcePlugin\n"
+        "AWS::CloudFormation::CustomResource = custom_resource_provider:CustomResourcePlugin\n"
     )
     return folder
-
-
-def build(folder: Path) -> Path:
-    """What ``sam build`` makes of the template; the path of the template that it writes."""
-    run(tool("sam"), "build", "--template", ROOT / "template.yaml", "--build-dir", folder,
-        "--parameter-overrides", f"PythonVersion={PYTHON_VERSION}", "Architecture=x86_64",
-        cwd=ROOT, env=os.environ | CREDENTIALS | {"SAM_CLI_TELEMETRY": "0"})  # fmt: skip
-    return folder / "template.yaml"
 
 
 @contextmanager
@@ -201,9 +177,8 @@ def localstack(folder: Path) -> Iterator[LocalStack]:
                 patch.setenv(name, value)
             yield cloud
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        functions = psutil.Process(process.pid).children(recursive=True)
+        for running in (process, *functions):
+            with suppress(psutil.NoSuchProcess):
+                running.kill()
+        process.wait()

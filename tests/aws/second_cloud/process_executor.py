@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import mends
 from localstack import config
-from localstack.services.lambda_.invocation.execution_environment import ExecutionEnvironment
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
@@ -225,17 +225,11 @@ class ProcessExecutor(RuntimeExecutor):
         return ""
 
 
-def _log_group(self: ExecutionEnvironment) -> str:
-    """Where the function's LoggingConfig says; LocalStack itself leaves that out."""
-    function = self.function_version.id.function_name
-    return str(self.function_version.config.logging_config.get("LogGroup") or f"/aws/lambda/{function}")
-
-
 class ProcessExecutorPlugin(RuntimeExecutorPlugin):
     name = NAME
 
     def load(self, *args: Any, **named: Any) -> type[RuntimeExecutor]:
-        ExecutionEnvironment.get_log_group_name = _log_group
+        mends.apply()
         return ProcessExecutor
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from corpus import FILES
+from corpus import FILES, MANY_ITEMS
 from documents import Result, comparable
 from localstack_host import STACK, SecondPlace
 
@@ -46,11 +46,40 @@ def wait_until(done: Callable[[], Any], what: str) -> None:
         time.sleep(0.5)
 
 
+def schedules_of(second: SecondPlace, machine: str) -> list[str]:
+    """The names of the schedules that start a machine."""
+    scheduler = second.stack.clients.scheduler
+    names = [found["Name"] for found in scheduler.list_schedules(GroupName=STACK)["Schedules"]]
+    inputs = {name: scheduler.get_schedule(GroupName=STACK, Name=name)["Target"].get("Input", "") for name in names}
+    return [name for name in names if machine in inputs[name]]
+
+
+def rules_of(second: SecondPlace, machine: str) -> list[str]:
+    """The names of the rules that start a machine."""
+    return second.stack.clients.events.list_rule_names_by_target(TargetArn=f"{machine}:live")["RuleNames"]
+
+
+def report_of(second: SecondPlace, file: str) -> list[str]:
+    """The key of a file's report, if there is one."""
+    prefix = f"dags/{file}.report.json"
+    listed = second.stack.clients.s3.list_objects_v2(Bucket=second.stack.dag_bucket, Prefix=prefix)
+    return [found["Key"] for found in listed.get("Contents", [])]
+
+
+def test_a_change_of_the_stack_reaches_what_is_deployed(second: SecondPlace) -> None:
+    second.put("lasting", 'name: lasting\nschedule: "0 3 * * *"\nsteps: [{name: say, command: echo here}]\n')
+    second.cloud.deploy(second.built, ScheduleZone="Asia/Tokyo")
+    (name,) = schedules_of(second, second.stack.machine_of("lasting"))
+    schedule = second.stack.clients.scheduler.get_schedule(GroupName=STACK, Name=name)
+    assert schedule["ScheduleExpressionTimezone"] == "Asia/Tokyo"
+    assert second.ask("start", "lasting")["status"] == "success"
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_documents_are_the_laptops(
     name: str, on_laptop: dict[str, Future[Result]], on_second: dict[str, Future[Result]]
 ) -> None:
-    assert comparable(on_second[name].result()) == comparable(on_laptop[name].result())
+    assert comparable(on_second[name].result()) == comparable(on_laptop[name].result()["record"])
 
 
 class TestDeployments:
@@ -92,53 +121,37 @@ class TestDeployments:
             """,
         )
         clients, machine = second.stack.clients, second.stack.machine_of("timed")
-        (name,) = self.schedules_of(second, machine)
+        (name,) = schedules_of(second, machine)
         schedule = clients.scheduler.get_schedule(GroupName=STACK, Name=name)
-        assert schedule["ScheduleExpression"] == "cron(30 5 ? * 2-6 *)"
+        assert schedule["ScheduleExpression"] == "cron(30 5 ? * MON,TUE,WED,THU,FRI *)"
         assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
-        (rule,) = self.rules_of(second, machine)
+        (rule,) = rules_of(second, machine)
         pattern = json.loads(clients.events.describe_rule(Name=rule)["EventPattern"])
         assert pattern["detail"] == {"bucket": {"name": ["arrivals"]}, "object": {"key": [{"prefix": "in/"}]}}
 
-        second.cloud.aws("s3", "rm", f"s3://{second.stack.dag_bucket}/dags/timed.yaml")
-        wait_until(lambda: not self.report_of(second, "timed.yaml"), "the report stays")
-        assert (self.schedules_of(second, machine), self.rules_of(second, machine)) == ([], [])
+        clients.s3.delete_object(Bucket=second.stack.dag_bucket, Key="dags/timed.yaml")
+        wait_until(lambda: not report_of(second, "timed.yaml"), "the report stays")
+        assert (schedules_of(second, machine), rules_of(second, machine)) == ([], [])
         with pytest.raises(clients.states.exceptions.StateMachineDoesNotExist):
             clients.states.describe_state_machine(stateMachineArn=machine)
         assert "has no DAG 'timed'" in second.fanfold("start", "timed", code=2)
 
-    @staticmethod
-    def schedules_of(second: SecondPlace, machine: str) -> list[str]:
-        scheduler = second.stack.clients.scheduler
-        names = [found["Name"] for found in scheduler.list_schedules(GroupName=STACK)["Schedules"]]
-        inputs = {name: scheduler.get_schedule(GroupName=STACK, Name=name)["Target"].get("Input", "") for name in names}
-        return [name for name in names if machine in inputs[name]]
 
-    @staticmethod
-    def rules_of(second: SecondPlace, machine: str) -> list[str]:
-        return second.stack.clients.events.list_rule_names_by_target(TargetArn=f"{machine}:live")["RuleNames"]
-
-    @staticmethod
-    def report_of(second: SecondPlace, file: str) -> list[str]:
-        prefix = f"dags/{file}.report.json"
-        listed = second.stack.clients.s3.list_objects_v2(Bucket=second.stack.dag_bucket, Prefix=prefix)
-        return [found["Key"] for found in listed.get("Contents", [])]
+@pytest.fixture(scope="module")
+def failed(second: SecondPlace) -> str:
+    """A run of which one of two items failed."""
+    second.put("flaky", FAN_OF_TWO)
+    return str(second.ask("start", "flaky", code=1)["run"])
 
 
 class TestRuns:
-    @pytest.fixture(scope="class")
-    def failed(self, second: SecondPlace) -> str:
-        """A run of which one of two items failed."""
-        second.put("flaky", FAN_OF_TWO)
-        return str(second.ask("start", "flaky", code=1)["run"])
-
     def test_history_lists_it(self, second: SecondPlace, failed: str) -> None:
         (run,) = second.ask("history", "flaky")
         assert (run["run"], run["dag"], run["status"]) == (failed, "flaky", "failed")
 
     def test_status_shows_its_items(self, second: SecondPlace, failed: str) -> None:
-        fan = second.ask("status", failed)["steps"]["fan"]
-        assert [(item["parameters"], item["status"]) for item in fan["items"]] == [
+        (fan,) = second.ask("status", failed)["steps"]
+        assert [(item["parameters"], item["status"]) for item in fan["results"]] == [
             ("good", "success"),
             ("bad", "failed"),
         ]
@@ -165,7 +178,7 @@ class TestRuns:
         wait_until((second.scratch / "asleep").exists, "the step does not begin")
         assert "endless: cancelled" in second.fanfold("stop", run)
         steps = second.ask("status", run)["steps"]
-        assert [steps[name]["status"] for name in ("sleep", "never")] == ["cancelled", "cancelled"]
+        assert {step["name"]: step["status"] for step in steps} == {"sleep": "cancelled", "never": "cancelled"}
         assert (second.scratch / "handled").exists()
         assert not (second.scratch / "never").exists()
 
@@ -173,17 +186,8 @@ class TestRuns:
 class TestWhatLocalStackLacks:
     @pytest.mark.xfail(reason="LocalStack refuses a Map whose children are EXPRESS executions", strict=True)
     def test_large_fan_outs(self, second: SecondPlace) -> None:
-        second.put("large", """
-            name: large
-            x-fanfold: {maxItems: 2000}
-            steps:
-              - {name: items, command: seq 1500, output: ITEMS}
-              - {name: fan, run: child, parallel: {items: "${ITEMS}", maxConcurrent: 100}, output: OUT}
-            ---
-            name: child
-            steps: [{name: say, command: "echo $1", output: SAID}]
-            """)  # fmt: skip
-        assert second.ask("start", "large")["status"] == "success"
+        second.fanfold("push", str(MANY_ITEMS))
+        assert second.ask("start", "many-items")["status"] == "success"
 
     @pytest.mark.xfail(reason="LocalStack looks for 'id' in what an input transformer made of an event", strict=True)
     def test_a_file_starts_a_run(self, second: SecondPlace) -> None:
@@ -197,42 +201,34 @@ class TestWhatLocalStackLacks:
         assert second.ask("history", "reader") != []
 
 
-class TestTheStack:
-    """Last in this file: at the end there is no stack."""
+class TestTheEnd:
+    """Last in this file: afterwards there is no stack."""
 
-    @pytest.fixture(scope="class", autouse=True)
-    def dag(self, second: SecondPlace) -> None:
-        second.put("lasting", 'name: lasting\nschedule: "0 3 * * *"\nsteps: [{name: say, command: echo here}]\n')
-
-    def test_a_change_of_it_reaches_what_is_deployed(self, second: SecondPlace) -> None:
-        second.cloud.deploy(second.template, ScheduleZone="Asia/Tokyo")
-        (name,) = TestDeployments.schedules_of(second, second.stack.machine_of("lasting"))
-        schedule = second.stack.clients.scheduler.get_schedule(GroupName=STACK, Name=name)
-        assert schedule["ScheduleExpressionTimezone"] == "Asia/Tokyo"
-        assert second.ask("start", "lasting")["status"] == "success"
-
-    def test_nothing_is_left_of_it_but_its_buckets(self, second: SecondPlace) -> None:
-        second.cloud.aws("cloudformation", "delete-stack", "--stack-name", STACK)
-        second.cloud.aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", STACK)
+    def test_nothing_is_left_of_the_stack_but_its_buckets(self, second: SecondPlace) -> None:
+        cloudformation = second.cloud.client("cloudformation")
+        cloudformation.delete_stack(StackName=STACK)
+        waiter = cloudformation.get_waiter("stack_delete_complete")
+        waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
         buckets = {second.stack.dag_bucket, second.stack.run_bucket}
-        assert {name for name in self.all_names(second) if name.startswith(STACK)} == buckets
+        # LocalStack knows Retain only, not RetainExceptOnCreate, so that it may delete an empty bucket
+        assert {name for name in self.all_names(second) if name.startswith(STACK)} <= buckets
 
     @staticmethod
     def all_names(second: SecondPlace) -> Iterator[str]:
         """Of all that a stack is made of and that its DAGs add, as far as a name tells whose it is."""
-        for service, call, query in (
-            ("cloudwatch", "describe-alarms", "MetricAlarms[].AlarmName"),
-            ("events", "list-rules", "Rules[].Name"),
-            ("iam", "list-policies", "Policies[].PolicyName"),
-            ("iam", "list-roles", "Roles[].RoleName"),
-            ("lambda", "list-functions", "Functions[].FunctionName"),
-            ("logs", "describe-log-groups", "logGroups[].logGroupName"),
-            ("s3api", "list-buckets", "Buckets[].Name"),
-            ("scheduler", "list-schedule-groups", "ScheduleGroups[].Name"),
-            ("scheduler", "list-schedules", "Schedules[].Name"),
-            ("sns", "list-topics", "Topics[].TopicArn"),
-            ("sqs", "list-queues", "QueueUrls"),
-            ("stepfunctions", "list-state-machines", "stateMachines[].name"),
+        for service, call, listed, name in (
+            ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+            ("events", "list_rules", "Rules", "Name"),
+            ("iam", "list_policies", "Policies", "PolicyName"),
+            ("iam", "list_roles", "Roles", "RoleName"),
+            ("lambda", "list_functions", "Functions", "FunctionName"),
+            ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+            ("s3", "list_buckets", "Buckets", "Name"),
+            ("scheduler", "list_schedule_groups", "ScheduleGroups", "Name"),
+            ("scheduler", "list_schedules", "Schedules", "Name"),
+            ("sns", "list_topics", "Topics", "TopicArn"),
+            ("sqs", "list_queues", "QueueUrls", ""),
+            ("stepfunctions", "list_state_machines", "stateMachines", "name"),
         ):
-            for name in second.cloud.aws(service, call, "--query", query, "--output", "json") or ():
-                yield name.rpartition(":")[2].rpartition("/")[2]
+            for found in getattr(second.cloud.client(service), call)().get(listed, ()):
+                yield (found[name] if name else found).rpartition(":")[2].rpartition("/")[2]
