@@ -28,7 +28,7 @@ def apply() -> None:
 
     EventBridgeNotifier._get_event_payload = staticmethod(payload)
 
-    # The context object tells how often an execution was redriven; here none ever is (Step Functions, *Context object*).
+    # The context object tells how often an execution was redriven (Step Functions, *Context object*).
     made = execution_worker.ExecutionData
     execution_worker.ExecutionData = lambda **given: {**made(**given), "RedriveCount": 0}
 
