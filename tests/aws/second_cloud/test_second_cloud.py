@@ -20,6 +20,9 @@ from localstack_host import STACK, SecondPlace
 SECONDS = 60.0
 """For what happens some time after a call."""
 
+CANNOT = {"own-machines-retried": "LocalStack lets a startExecution.sync:2 that is retried time out at once"}
+"""DAG → what LocalStack does not do."""
+
 FAN_OF_TWO = """
 name: flaky
 steps:
@@ -75,7 +78,14 @@ def test_a_change_of_the_stack_reaches_what_is_deployed(second: SecondPlace) -> 
     assert second.ask("start", "lasting")["status"] == "success"
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+def names() -> list[Any]:
+    return [
+        pytest.param(name, marks=pytest.mark.xfail(reason=CANNOT[name], strict=True) if name in CANNOT else ())
+        for name in sorted(FILES)
+    ]
+
+
+@pytest.mark.parametrize("name", names())
 def test_documents_are_the_laptops(
     name: str, on_laptop: dict[str, Future[Result]], on_second: dict[str, Future[Result]]
 ) -> None:
