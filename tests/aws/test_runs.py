@@ -8,7 +8,6 @@ environments that the template gives them. The parser deploys the file, and the 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from cloud import Cloud, Interpreter
+from documents import Result, comparable
 from laptop import empty, run_here
 from support import ROOT
 
@@ -31,8 +31,6 @@ MOTO_TOO = {
     "cases/handler-on-failure", "cases/child-inner-continue-on", "dags/retried-by-exit-code", "dags/machines-retried",
     "dags/characters", "dags/large-values",
 }  # fmt: skip
-
-Result = dict[str, Any]
 
 
 def name_of(path: Path) -> str:
@@ -187,23 +185,3 @@ def test_events_and_metrics_tell_what_the_definition_retries(
         if "_aws" in line and line["dag"] == "counted":
             sums.update({name: sum(line[name]) for name in ("Items", "ItemFailures", "Retries") if name in line})
     assert sums == {"Items": 2, "ItemFailures": 1, "Retries": 1}
-
-
-def comparable(record: Result) -> Result:
-    """A record without what no two runs share: their ids, times, where logs are, and the names that mktemp makes."""
-
-    def own(told: Result) -> Result:
-        return {key: value for key, value in told.items() if key not in ("run", "started", "seconds", "log")}
-
-    steps = {}
-    for name, step in record["steps"].items():
-        steps[name] = own(step)
-        document = dict(step.get("document", {}))
-        if "results" in document:
-            document["results"] = [own(row) for row in document["results"]]
-        document.pop("dagRunId", None)
-        if document:
-            steps[name]["document"] = document
-    text = json.dumps(own(record) | {"steps": steps})
-    made: Result = json.loads(re.sub(r'/[^"]*/tmp\.\w{10}', "/MKTEMP", text))
-    return made

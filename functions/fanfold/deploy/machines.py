@@ -129,12 +129,12 @@ class Machines:
             self._client.update_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}", routingConfiguration=wanted)
 
     def _routing(self, arn: str) -> Any:
-        """What the alias ``live`` stands for; None when there is no alias."""
-        try:
-            described = self._client.describe_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
-        except (self._client.exceptions.ResourceNotFound, self._client.exceptions.StateMachineDoesNotExist):
+        """What the alias ``live`` stands for; None when it is not among the aliases of the machine."""
+        alias = f"{arn}:{ALIAS}"
+        listed = self._client.list_state_machine_aliases(stateMachineArn=arn)["stateMachineAliases"]
+        if all(found["stateMachineAliasArn"] != alias for found in listed):
             return None
-        return described["routingConfiguration"]
+        return self._client.describe_state_machine_alias(stateMachineAliasArn=alias)["routingConfiguration"]
 
     def remove(self, name: str) -> None:
         """Delete a machine of ours, with its alias and versions; one that is gone, or not ours, is left alone."""
