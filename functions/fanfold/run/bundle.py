@@ -32,5 +32,10 @@ def unpacked(store: ObjectStore, digest: str, folder: Path) -> Path:
         shutil.rmtree(half, ignore_errors=True)
         with tarfile.open(fileobj=io.BytesIO(store.get_bytes(bundle_key(digest)))) as archive:
             unpack(archive, half, "data")
-        half.rename(target)
+        try:
+            half.rename(target)
+        except OSError:  # containers of one machine may share the folder, and another was faster
+            if not target.is_dir():
+                raise
+            shutil.rmtree(half)
     return target
