@@ -207,6 +207,8 @@ def test_a_stack_with_too_long_a_name_is_not_made(
 
     monkeypatch.setattr(parser, "_runtime", runtime)
     parser.handle(EVENT | {"ResponseURL": cloudformation.url, "RequestType": "Create"}, None)  # type: ignore[arg-type]
-    [answer] = cloudformation.answers
+    answer = cloudformation.answers.pop()
     assert answer["Status"] == "FAILED"
     assert "is longer than 31 characters" in answer["Reason"]
+    parser.handle(EVENT | {"ResponseURL": cloudformation.url, "RequestType": "Delete"}, None)  # type: ignore[arg-type]
+    assert cloudformation.answers.pop()["Status"] == "SUCCESS"  # what could not be made can be taken away

@@ -25,8 +25,11 @@ MAX_REASON = 1_000
 Deploy = Callable[[str, str], Mapping[str, Any]]
 """Deploys a file of the DAG folder, by its bucket and path, and gives its report."""
 
+OpenDeployer = Callable[[], tuple[Target, Deployer, Deploy]]
+"""Raises ValueError where the stack can't work as it is."""
 
-def follow(event: dict[str, Any], open_deployer: Callable[[], tuple[Target, Deployer, Deploy]]) -> None:
+
+def follow(event: dict[str, Any], open_deployer: OpenDeployer) -> None:
     """Do what a stack that is made, changed or deleted asks for, and tell CloudFormation how that ended.
 
     A change fails, and is then rolled back by CloudFormation, where it would leave a deployed DAG with what is gone.
@@ -38,7 +41,7 @@ def follow(event: dict[str, Any], open_deployer: Callable[[], tuple[Target, Depl
 
     change = CloudFormationCustomResourceEvent(event)
     try:
-        hindrances = list(_hindrances(change, *open_deployer()))
+        hindrances = list(_hindrances(change, open_deployer))
     except Exception as fault:
         logger().exception("the stack's change")
         hindrances = [f"{type(fault).__name__}: {fault}"]
@@ -46,10 +49,14 @@ def follow(event: dict[str, Any], open_deployer: Callable[[], tuple[Target, Depl
     _answer(change, hindrances)
 
 
-def _hindrances(
-    change: CloudFormationCustomResourceEvent, target: Target, deployer: Deployer, deploy: Deploy
-) -> Iterator[str]:
+def _hindrances(change: CloudFormationCustomResourceEvent, open_deployer: OpenDeployer) -> Iterator[str]:
     """Do it; yields why the change must not be."""
+    try:
+        target, deployer, deploy = open_deployer()
+    except ValueError as fault:  # such a stack never came to be, and has nothing to remove
+        if change.request_type != "Delete":
+            yield str(fault)
+        return
     if change.request_type == "Delete":
         deployer.remove_all()
         return
