@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 from deployed import Call, Deployed
 from fanfold.deploy import machines
+from fanfold.deploy.executions import execution_name
 from fanfold.run.keys import prefix_of_run, result_key
 from fanfold.web import handler
 from http_api import Browser
@@ -122,7 +123,7 @@ def runs(there: Deployed) -> None:
     for name in (Path(path).stem for path in files):
         assert there.run(name, f"{name}-1") == "SUCCEEDED", name
         there.run(name, f"{name}-2", trigger=scheduled)
-        there.run(name, f"{name}-1_retry-2", attempt={"of": f"{name}-1", "number": 2})
+        there.run(name, execution_name(f"{name}-1", 2), attempt={"of": f"{name}-1", "number": 2})
 
 
 def page(there: Deployed) -> None:
