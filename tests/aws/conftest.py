@@ -39,4 +39,6 @@ def laptop() -> Iterator[ProcessPoolExecutor]:
     """A process with a laptop in it."""
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
     yield pool
-    pool.shutdown(cancel_futures=True)
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():  # to end it as ever takes half a minute: it frees what is in it
+        process.kill()
