@@ -165,7 +165,35 @@ def test_many_hindrances_fit_into_an_answer(cloudformation: CloudFormation) -> N
         aws.put(f"container-{number}.yaml", CONTAINER)
     reason = cloudformation.tell(WITHOUT_CONTAINERS)["Reason"]
     assert "container-0.yaml:1: 'compute: ecs'" in reason
-    assert reason.endswith("… (30 DAG files in all; the parser's log names them)")
+    assert reason.endswith("… (30 in all; the parser's log tells them)")
+
+
+def test_hindrances_fit_in_any_language(cloudformation: CloudFormation) -> None:
+    for number in range(4):
+        cloudformation.aws.put("日次👋" * 100 + f"{number}.yaml", CONTAINER)
+    assert cloudformation.tell(WITHOUT_CONTAINERS)["Status"] == "FAILED"  # and the answer is small enough
+
+
+@pytest.mark.parametrize("change", [WITHOUT_CONTAINERS, replace(BEFORE, ecs=replace(ECS, subnets="subnet-2")), AFTER])
+def test_a_dag_that_was_rolled_back_follows_too(cloudformation: CloudFormation, change: Target) -> None:
+    aws = cloudformation.aws
+    aws.put("etl.yaml", "x-fanfold: {compute: ecs}\n" + STEP)
+    aws.put("etl.yaml", STEP)
+    aws.stack.roll_back("etl")
+    assert called(aws) >= {ECS.cluster}
+    assert cloudformation.tell(change)["Status"] == "SUCCESS"
+    assert called(aws) == {change.runner_arn}
+
+
+def test_a_rolled_back_dag_with_errors_hinders_what_it_needs(cloudformation: CloudFormation) -> None:
+    aws = cloudformation.aws
+    aws.put("etl.yaml", "x-fanfold: {compute: ecs}\n" + STEP)
+    aws.put("etl.yaml", STEP)
+    aws.stack.roll_back("etl")
+    aws.put("etl.yaml", "steps: 7\n")
+    assert cloudformation.tell(WITHOUT_CONTAINERS)["Status"] == "FAILED"
+    assert cloudformation.tell(replace(BEFORE, ecs=replace(ECS, subnets="subnet-2")))["Status"] == "FAILED"
+    assert cloudformation.tell(BEFORE)["Status"] == "SUCCESS"
 
 
 def test_a_fault_is_an_answer(cloudformation: CloudFormation) -> None:
@@ -195,8 +223,9 @@ def test_a_stack_that_is_deleted_leaves_nothing(cloudformation: CloudFormation) 
 
 def test_a_stack_that_could_not_work_is_not_made(cloudformation: CloudFormation) -> None:
     assert cloudformation.tell(BEFORE, "Create")["Status"] == "SUCCESS"
-    answer = cloudformation.tell(replace(BEFORE, starts=replace(STARTS, zone="Europe/Berln")), "Create")
-    assert (answer["Status"], answer["Reason"]) == ("FAILED", "ScheduleZone: there is no time zone 'Europe/Berln'")
+    for zone in ("Europe/Berln", "Europe", "../UTC"):
+        answer = cloudformation.tell(replace(BEFORE, starts=replace(STARTS, zone=zone)), "Create")
+        assert (answer["Status"], answer["Reason"]) == ("FAILED", f"ScheduleZone: there is no time zone {zone!r}")
 
 
 def test_a_stack_with_too_long_a_name_is_not_made(

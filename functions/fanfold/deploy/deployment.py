@@ -90,12 +90,11 @@ class Deployer:
         return sorted(record.file for record in self._records.of_files())
 
     def calls_what_is_there(self, file: str) -> bool:
-        """Whether all that the machines of `file` call is there; true where it has none."""
+        """Whether all that runs of `file` call is there, also after a rollback; true where it has no machine."""
         record = self._records.read(file)
         machines = Machines(self._clients.states, self._target, file)
-        return all(
-            machines.calls_what_is_there(version or self._target.arn(name)) for name, version in record.machines.items()
-        )
+        started = [machines.live_version(name) for name in record.machines]
+        return all(machines.calls_what_is_there(arn) for arn in {*record.machines.values(), *started} if arn)
 
     def remove_all(self) -> None:
         """Remove everything of every file, as for a stack that is deleted."""
@@ -110,11 +109,13 @@ class Deployer:
         open_folder: Callable[[], Fetch],
         bundle: BundleOf | None = None,
         sequencer: str | None = None,
+        *,
+        move_alias: bool = False,
     ) -> Report:
         """Bring everything of `file` to what it says now, or remove it when it is gone.
 
         `open_folder` gives the files of the DAG folder as they are at that moment. `sequencer` is that of the event
-        which tells of the file; None when another file's event does.
+        which tells of the file; None when another file's event does. `move_alias` ends a rollback in any case.
         """
         overtaken = False
         for _ in range(ROUNDS):
@@ -123,7 +124,8 @@ class Deployer:
             if old and not overtaken:
                 return Report(file, "outdated")
             try:
-                return self._reconcile(record, open_folder(), bundle, None if old else sequencer, again=overtaken)
+                again = overtaken or move_alias
+                return self._reconcile(record, open_folder(), bundle, None if old else sequencer, again=again)
             except Overtaken:
                 overtaken = True  # both have made changes: once more, with what the file says now
         raise Overtaken(f"{file}: other deployments of the same file got in between {ROUNDS} times")

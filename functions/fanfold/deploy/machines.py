@@ -150,12 +150,26 @@ class Machines:
             self._client.delete_state_machine_alias(stateMachineAliasArn=f"{arn}:{ALIAS}")
         self._client.delete_state_machine(stateMachineArn=arn)
 
+    def live_version(self, name: str) -> str | None:
+        """The ARN of the version that runs are started of; None where there is none."""
+        arn = self._target.arn(name)
+        routing = self._routing(arn) if self._describe(arn) is not None else None
+        return None if routing is None else str(routing[0]["stateMachineVersionArn"])
+
     def calls_what_is_there(self, arn: str) -> bool:
-        """Whether all that a machine or a version of one calls is there; true where there is no such machine."""
+        """Whether all that a machine or a version of one calls is there, and all that its children call.
+
+        True where there is no such machine.
+        """
         described = self._describe(arn)
-        return described is None or (
+        if described is None:
+            return True
+        definition = json.loads(described["definition"])
+        return (
             described["roleArn"] == self._target.role_arn
-            and called_by(json.loads(described["definition"]), "FunctionName", "Cluster") <= self._target.callees
+            and called_by(definition, "FunctionName", "Cluster") <= self._target.callees
+            and called_by(definition, "Subnets.$", "SecurityGroups.$") <= self._target.networks
+            and all(self.calls_what_is_there(child) for child in called_by(definition, "StateMachineArn"))
         )
 
     def _describe(self, arn: str) -> Mapping[str, Any] | None:

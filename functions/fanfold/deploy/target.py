@@ -103,6 +103,12 @@ class Target:
         functions = {self.runner_arn, self.planner_arn, self.reducer_arn}
         return frozenset(functions if self.ecs is None else functions | {self.ecs.cluster})
 
+    @property
+    def networks(self) -> frozenset[str]:
+        """The subnets and the security groups of containers, as definitions write them."""
+        lists = () if self.ecs is None else (self.ecs.subnets, self.ecs.security_groups)
+        return frozenset(f"States.StringSplit('{text}', ',')" for text in lists)
+
     def arn(self, name: str) -> str:
         """The state machine with this name behind the prefix."""
         return f"{self.machine_arns}{self.prefix}{name}"

@@ -121,7 +121,7 @@ def _for_the_stack(runtime: ParserRuntime) -> tuple[Target, Deployer, Deploy]:
     deployer = _deployer(runtime)
 
     def deploy(bucket: str, path: str) -> dict[str, Any]:
-        return _deploy(runtime, deployer, bucket, path, _bundles(runtime, bucket), None)
+        return _deploy(runtime, deployer, bucket, path, _bundles(runtime, bucket), None, move_alias=True)
 
     return runtime.target, deployer, deploy
 
@@ -137,11 +137,18 @@ def _bundles(runtime: ParserRuntime, bucket: str) -> BundleOf | None:
 
 
 def _deploy(
-    runtime: ParserRuntime, deployer: Deployer, bucket: str, path: str, bundle: BundleOf | None, sequencer: str | None
+    runtime: ParserRuntime,
+    deployer: Deployer,
+    bucket: str,
+    path: str,
+    bundle: BundleOf | None,
+    sequencer: str | None,
+    *,
+    move_alias: bool = False,
 ) -> dict[str, Any]:
     """Deploy one file, and leave its report; it is looked at again where it has to wait."""
     folder = _Folder(runtime.clients, bucket)
-    report = deployer.reconcile(path, folder.opened, bundle, sequencer)
+    report = deployer.reconcile(path, folder.opened, bundle, sequencer, move_alias=move_alias)
     if report.status == "waiting":
         _look_again(runtime, bucket, path)
     return _tell(runtime, bucket, folder, report)

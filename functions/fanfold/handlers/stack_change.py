@@ -19,8 +19,8 @@ from fanfold.deploy.target import Target
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent
 
-MAX_REASON = 1_000
-"""Characters of the reason: an answer may have 4,096 bytes (CloudFormation, *Custom resource response objects*)."""
+MAX_REASON = 2_000
+"""Bytes of the reason as JSON: an answer may have 4,096 (CloudFormation, *Custom resource response objects*)."""
 
 Deploy = Callable[[str, str], Mapping[str, Any]]
 """Deploys a file of the DAG folder, by its bucket and path, and gives its report."""
@@ -63,7 +63,7 @@ def _hindrances(change: CloudFormationCustomResourceEvent, open_deployer: OpenDe
     if target.starts is not None:
         try:
             ZoneInfo(target.starts.zone)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OSError):  # a folder of zones is no zone
             yield f"ScheduleZone: there is no time zone {target.starts.zone!r}"
             return
     if change.request_type == "Create":
@@ -78,8 +78,10 @@ def _hindrances(change: CloudFormationCustomResourceEvent, open_deployer: OpenDe
 
 def _answer(change: CloudFormationCustomResourceEvent, hindrances: list[str]) -> None:
     reason = "; ".join(hindrances)
-    if len(reason) > MAX_REASON:
-        reason = f"{reason[:MAX_REASON]}… ({len(hindrances)} DAG files in all; the parser's log names them)"
+    if len(json.dumps(reason)) > MAX_REASON:
+        while len(json.dumps(reason)) > MAX_REASON:
+            reason = reason[: len(reason) * 9 // 10]
+        reason = f"{reason}… ({len(hindrances)} in all; the parser's log tells them)"
     answer = {
         "Status": "FAILED" if hindrances else "SUCCESS",
         "Reason": reason,
