@@ -148,6 +148,31 @@ class TestOrder:
         assert list(aws.machines()) == ["fanfold_good"]
 
 
+class TestNames:
+    """Two files with a DAG of one name: the second is deployed as soon as the first gives the name up."""
+
+    @pytest.mark.parametrize("old_first", [True, False])
+    def test_a_file_that_moves_keeps_its_dag(self, aws: Aws, old_first: bool) -> None:
+        text = "name: etl\nschedule: '0 1 * * *'\n" + ONE_STEP
+        aws.put("old.yaml", text)
+        aws.write("team/new.yaml", text)
+        aws.erase("old.yaml")
+        events = [aws.event("team/new.yaml"), aws.event("old.yaml", kind="Object Deleted")]
+        for event in reversed(events) if old_first else events:
+            aws.handle(event)
+        [machine] = aws.machines()
+        assert machine.startswith("fanfold_team-new-")
+        assert len(aws.schedules()) == 1
+        assert aws.report("team/new.yaml")["status"] == "deployed"  # type: ignore[index]
+
+    def test_a_name_that_is_given_up_is_taken(self, aws: Aws) -> None:
+        aws.put("a.yaml", "name: same\n" + ONE_STEP)
+        assert aws.put("b.yaml", "name: same\n" + ONE_STEP)["status"] == "refused"
+        aws.put("a.yaml", "name: other\n" + ONE_STEP)
+        assert set(aws.machines()) == {"fanfold_a", "fanfold_b"}
+        assert aws.put("a.yaml", "name: same\n" + ONE_STEP)["status"] == "refused"
+
+
 class TestRemoval:
     def test_removing_a_file_removes_all_that_was_made_of_it(self, aws: Aws) -> None:
         empty = aws.state()

@@ -145,12 +145,12 @@ class Deployer:
             return self._remove(record)
         try:
             dag_set = read_dag_file(record.file, look, self._environment)
-            plan = self._plan(dag_set, record, self._bundles(dag_set, bundle))
+            plan = self._plan(dag_set, record, self._bundles(dag_set, bundle), looked)
         except DagFileError as fault:
             return self._stay(record, looked, fault)
         self._note_looks(record, looked)
         try:
-            return self._apply(plan, record, move_alias=again or not repeated)
+            return self._apply(plan, record, looked, move_alias=again or not repeated)
         except DagFileError as fault:
             return self._stay(record, looked, fault)
 
@@ -177,9 +177,9 @@ class Deployer:
         files = {dag.place.file for dag in dag_set.dags.values()}
         return {file: made for file in sorted(files) if (made := bundle(file)) is not None}
 
-    def _plan(self, dag_set: DagSet, record: Record, bundles: Bundles) -> _Plan:
+    def _plan(self, dag_set: DagSet, record: Record, bundles: Bundles, looked: list[str]) -> _Plan:
         """What is to be done; changes nothing. Raises DagFileError with all that stands against it."""
-        problems = [*self._container_problems(dag_set), *self._name_problems(dag_set.root.name, record, dag_set)]
+        problems = [*self._container_problems(dag_set), *self._name_problems(dag_set, record, looked)]
         planned = self._planned_machines(dag_set, record, bundles, problems)
         if problems:
             raise DagFileError(problems)
@@ -236,10 +236,13 @@ class Deployer:
             if wish is not None and wish.kind == "ecs"
         ]
 
-    def _name_problems(self, name: str, record: Record, dag_set: DagSet) -> list[Problem]:
+    def _name_problems(self, dag_set: DagSet, record: Record, looked: list[str]) -> list[Problem]:
+        """That another file owns the DAG's name; what becomes of that file then concerns this one too."""
+        name = dag_set.root.name
         owner = self._records.owner(name)
-        if owner in (None, record.file):
+        if owner is None or owner == record.file:
             return []
+        looked.append(owner)
         hint = "give one of the two another 'name:'"
         return [Problem(dag_set.root.place, f"the file {owner} already has a DAG with the name {name!r}", hint)]
 
@@ -259,10 +262,10 @@ class Deployer:
             raise DagFileError(long)
         return wanted, triggers.wanted_rules(machine, alias, dag_set.root.triggers, self._target)
 
-    def _apply(self, plan: _Plan, record: Record, *, move_alias: bool) -> Report:
+    def _apply(self, plan: _Plan, record: Record, looked: list[str], *, move_alias: bool) -> Report:
         name = plan.dag_set.root.name
         if record.dag != name or record.status in ("new", "removed"):
-            self._claim(plan.dag_set, record)
+            self._claim(plan.dag_set, record, looked)
         old = replace(record, machines=dict(record.machines), schedules=[*record.schedules], rules=[*record.rules])
         machines = Machines(self._clients.states, self._target, record.file)
         changes = plan.changes_anything(record)
@@ -307,11 +310,11 @@ class Deployer:
                 with located(compute.place, f"the task definition of the image {compute.image}"):
                     register_image(self._clients.ecs, self._target, compute.image)
 
-    def _claim(self, dag_set: DagSet, record: Record) -> None:
+    def _claim(self, dag_set: DagSet, record: Record, looked: list[str]) -> None:
         try:
             self._records.claim(dag_set.root.name, record.file)
         except Overtaken:
-            problems = self._name_problems(dag_set.root.name, record, dag_set)
+            problems = self._name_problems(dag_set, record, looked)
             if problems:
                 raise DagFileError(problems) from None
             raise
