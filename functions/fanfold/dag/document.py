@@ -20,7 +20,7 @@ from fanfold.dag.forms import (
     read_repeat,
     read_retry,
 )
-from fanfold.dag.model import MAX_OUTPUT, Dag, HandlerName, Place, Step
+from fanfold.dag.model import MAX_OUTPUT, YEAR_SECONDS, Dag, HandlerName, Place, Step
 from fanfold.dag.yaml_source import Mapping, Node, Sequence
 
 MAX_NAME = 64
@@ -107,7 +107,7 @@ def read_dag(root: Node, default_name: str | None, problems: Problems) -> ReadDa
         preconditions=read_preconditions(preconditions, problems) if preconditions is not None else (),
         handlers=_handlers(fields, problems),
         timeout_sec=fields.number("timeoutSec", least=0.001, whole=False),
-        delay_sec=fields.number("delaySec", least=0.001, whole=False),
+        delay_sec=fields.number("delaySec", least=0.001, whole=False, most=YEAR_SECONDS),
         dotenv=fields.texts("dotenv"),
         max_active_steps=_whole(fields, "maxActiveSteps"),
         retention_days=_whole(fields, "histRetentionDays"),

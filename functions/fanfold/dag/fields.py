@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fanfold.dag.diagnostics import Problems, nearest
-from fanfold.dag.model import Place
+from fanfold.dag.model import MAX_EXIT_CODE, Place
 from fanfold.dag.yaml_source import Mapping, Node, Scalar, Sequence
 
 
@@ -88,16 +88,18 @@ class Fields:
         return tuple(text for item in nodes if (text := read_text(item, key, self.problems)) is not None)
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """A whole number or a list of them."""
+        """An exit code or a list of them."""
         node = self.node_of(key)
         if node is None:
             return ()
         found: list[int] = []
         for item in node.items if isinstance(node, Sequence) else [node]:
-            if isinstance(item, Scalar) and isinstance(item.value, int) and not isinstance(item.value, bool):
-                found.append(item.value)
+            value = item.value if isinstance(item, Scalar) else None
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_EXIT_CODE:
+                found.append(value)
             else:
-                self.problems.add(item.place, f"{key!r} holds exit codes", "give whole numbers, such as [1, 255]")
+                hint = f"give whole numbers from 0 to {MAX_EXIT_CODE}, such as [1, 255]"
+                self.problems.add(item.place, f"{key!r} holds exit codes", hint)
         return tuple(found)
 
     def child(self, key: str, hint: str) -> Mapping | None:

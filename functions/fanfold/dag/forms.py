@@ -10,6 +10,8 @@ from fanfold.dag.fields import Fields, read_text
 from fanfold.dag.model import (
     DEFAULT_CONCURRENCY,
     MAX_ITEMS,
+    MAX_TRIES,
+    YEAR_SECONDS,
     Argument,
     ContinueOn,
     Parallel,
@@ -171,15 +173,15 @@ def read_retry(fields: Fields | None) -> RetryPolicy | None:
     """``retryPolicy``."""
     if fields is None:
         return None
-    limit = fields.number("limit", least=0, whole=True)
+    limit = fields.number("limit", least=0, whole=True, most=MAX_TRIES)
     if limit is None and fields.node_of("limit") is None:
         fields.problems.add(fields.node.place, "'retryPolicy' has no 'limit'", "add how many further tries: limit: 3")
     return RetryPolicy(
         limit=int(limit or 0),
-        interval_sec=fields.number("intervalSec", least=0, whole=False) or 0,
+        interval_sec=fields.number("intervalSec", least=0, whole=False, most=YEAR_SECONDS) or 0,
         exit_codes=fields.integers("exitCode"),
         backoff=_backoff(fields),
-        max_interval_sec=fields.number("maxIntervalSec", least=0.001, whole=False),
+        max_interval_sec=fields.number("maxIntervalSec", least=0.001, whole=False, most=YEAR_SECONDS),
     )
 
 
@@ -188,7 +190,7 @@ def _backoff(fields: Fields) -> float:
     node = fields.node_of("backoff")
     if isinstance(node, Scalar) and isinstance(node.value, bool):
         return 2 if node.value else 1
-    return fields.number("backoff", least=1, whole=False) or 1
+    return fields.number("backoff", least=1, whole=False, most=100) or 1
 
 
 def read_repeat(fields: Fields | None) -> RepeatPolicy | None:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 MAX_ITEMS = 1000
 """The most items one ``parallel`` step takes (specification, *Limitations*)."""
 
+MAX_EXIT_CODE = 255
+
+MAX_TRIES = 5_000
+"""Further tries of a step: with each four events of history, they fit into an execution's 25,000."""
+
+YEAR_SECONDS = 365 * 24 * 3600
+"""The longest wait: an execution lasts no longer (Step Functions, *Quotas*)."""
+
 LARGEST_FAN_OUT = 10_000_000
 """The most items that ``x-fanfold: {maxItems: N}`` may ask for."""
 

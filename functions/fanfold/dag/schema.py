@@ -10,7 +10,15 @@ from typing import Any
 
 from fanfold.dag.document import MAX_NAME
 from fanfold.dag.extension import FARGATE_MEMORY
-from fanfold.dag.model import DEFAULT_CONCURRENCY, LARGEST_CONCURRENCY, LARGEST_FAN_OUT, MAX_ITEMS
+from fanfold.dag.model import (
+    DEFAULT_CONCURRENCY,
+    LARGEST_CONCURRENCY,
+    LARGEST_FAN_OUT,
+    MAX_EXIT_CODE,
+    MAX_ITEMS,
+    MAX_TRIES,
+    YEAR_SECONDS,
+)
 from fanfold.dag.references import NAME
 
 Schema = dict[str, Any]
@@ -20,7 +28,8 @@ _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 _TEXTS: Schema = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
 _SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
 _WAIT: Schema = {"type": ["number", "string"], "minimum": 0}
-_CODES: Schema = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
+_CODE: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_EXIT_CODE}
+_CODES: Schema = {"anyOf": [_CODE, {"type": "array", "items": _CODE}]}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _NAMED: Schema = {"type": "object", "propertyNames": {"pattern": f"^{NAME}$"}, "additionalProperties": _SCALAR}
 
@@ -74,11 +83,11 @@ _CONTINUE_ON = _object(
 )
 _RETRY = _object(
     {
-        "limit": {"type": ["integer", "string"], "minimum": 0},
-        "intervalSec": _WAIT,
+        "limit": {"type": ["integer", "string"], "minimum": 0, "maximum": MAX_TRIES},
+        "intervalSec": _WAIT | {"maximum": YEAR_SECONDS},
         "exitCode": _CODES,
-        "backoff": {"type": ["number", "boolean"], "minimum": 1},
-        "maxIntervalSec": _SECONDS,
+        "backoff": {"type": ["number", "boolean"], "minimum": 1, "maximum": 100},
+        "maxIntervalSec": _SECONDS | {"maximum": YEAR_SECONDS},
     },
     "Further tries after a failure.",
     required=["limit"],
@@ -177,7 +186,7 @@ DAG_PROPERTIES: Schema = {
         "Commands that run when the run has ended so; 'init' before its first step.",
     ),
     "timeoutSec": _SECONDS,
-    "delaySec": _SECONDS,
+    "delaySec": _SECONDS | {"maximum": YEAR_SECONDS},
     "maxActiveSteps": _COUNT,
     "histRetentionDays": _COUNT,
     "maxOutputSize": _said(_COUNT, "Bytes that the output of a step may have; 1 MiB otherwise."),
