@@ -221,6 +221,11 @@ def test_a_stack_that_is_deleted_leaves_nothing(cloudformation: CloudFormation) 
     assert [arn.rpartition("/")[2] for arn in families] == ["fanfold_runner:1"]
 
 
+def test_a_stack_whose_run_bucket_is_gone_can_be_deleted(cloudformation: CloudFormation) -> None:
+    cloudformation.aws.clients.s3.delete_bucket(Bucket="runs")
+    assert cloudformation.tell(BEFORE, "Delete")["Status"] == "SUCCESS"
+
+
 def test_a_stack_that_could_not_work_is_not_made(cloudformation: CloudFormation) -> None:
     assert cloudformation.tell(BEFORE, "Create")["Status"] == "SUCCESS"
     for zone in ("Europe/Berln", "Europe", "../UTC"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from fanfold.asl.compile import Bundles, Compiled, compile_machines, containers, dag_object, digest, machine_names
@@ -98,8 +99,9 @@ class Deployer:
 
     def remove_all(self) -> None:
         """Remove everything of every file, as for a stack that is deleted."""
-        for file in self.files():
-            self._remove(self._records.read(file))
+        with suppress(self._clients.s3.exceptions.NoSuchBucket):  # whoever deleted it must not keep the stack
+            for file in self.files():
+                self._remove(self._records.read(file))
         if self._target.ecs is not None:
             deregister_images(self._clients.ecs, self._target)
 
