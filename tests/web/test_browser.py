@@ -16,6 +16,8 @@ from served import Visitor, served, visitor
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+PAUSE = "sleep 0.3"
+"""What each item does, so that a run lasts long enough to be looked at."""
 NIGHTLY = """
 name: nightly
 description: Checks every file of the night.
@@ -34,7 +36,7 @@ name: check-one
 steps:
   - name: check
     command: |
-      echo "reading $1"; sleep 0.1
+      echo "reading $1"; sleep 0.3
       n=$(echo "$1" | tr -dc 0-9)
       test $((n % 28)) -ne 7 || test -e FOLDER/mended || { echo "checksum of $1 is wrong" >&2; exit 3; }
     output: STATE
@@ -88,7 +90,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, laptop: Laptop) -> Pla
     if request.param == "laptop":
         return laptop
     place = OnStack(tmp_path, request.getfixturevalue("up"))
-    place.put("nightly", NIGHTLY.replace("sleep 0.1", "sleep 1.5"))
+    place.put("nightly", NIGHTLY.replace(PAUSE, "sleep 1.5"))
     return place
 
 
@@ -156,7 +158,7 @@ def test_a_run_is_started_watched_understood_and_mended(chromium: Browser, place
 
 
 def test_a_run_is_stopped(chromium: Browser, laptop: Laptop) -> None:
-    laptop.write("nightly", NIGHTLY.replace("sleep 0.1", "sleep 30"))
+    laptop.write("nightly", NIGHTLY.replace(PAUSE, "sleep 30"))
     with served(laptop.folder, laptop.options) as address, visitor(chromium, address) as person:
         page = start(person, 20)
         page.locator(".cells a[data-s=r]").first.wait_for()
@@ -168,7 +170,7 @@ def test_a_run_is_stopped(chromium: Browser, laptop: Laptop) -> None:
 
 
 def test_a_page_whose_server_is_gone_says_so(chromium: Browser, laptop: Laptop) -> None:
-    laptop.write("nightly", NIGHTLY.replace("sleep 0.1", "sleep 2"))
+    laptop.write("nightly", NIGHTLY.replace(PAUSE, "sleep 2"))
     with served(laptop.folder, laptop.options) as address, visitor(chromium, address) as person:
         page = start(person, 20)
         page.locator(".cells a[data-s=r]").first.wait_for()
@@ -190,7 +192,7 @@ def test_a_log_is_followed(chromium: Browser, laptop: Laptop) -> None:
 
 
 def test_items_are_found_sorted_and_filtered_at_an_address_of_their_own(chromium: Browser, laptop: Laptop) -> None:
-    run = laptop.run("nightly", NIGHTLY.replace("sleep 0.1", "true"), "COUNT=60")
+    run = laptop.run("nightly", NIGHTLY.replace(PAUSE, "true"), "COUNT=60")
     with served(laptop.folder, laptop.options) as address, visitor(chromium, address) as person:
         page = person.go(f"/runs/{run}/steps/check")
         page.get_by_label("Find").fill("file-5")
@@ -210,7 +212,7 @@ def test_items_are_found_sorted_and_filtered_at_an_address_of_their_own(chromium
 
 
 def test_the_keyboard_is_enough(chromium: Browser, laptop: Laptop) -> None:
-    run = laptop.run("nightly", NIGHTLY.replace("sleep 0.1", "true"), "COUNT=60")
+    run = laptop.run("nightly", NIGHTLY.replace(PAUSE, "true"), "COUNT=60")
     with served(laptop.folder, laptop.options) as address, visitor(chromium, address) as person:
         page = person.go(f"/runs/{run}")
         for _ in range(40):
@@ -234,7 +236,7 @@ def test_the_keyboard_is_enough(chromium: Browser, laptop: Laptop) -> None:
 
 def addresses(laptop: Laptop) -> dict[str, str]:
     """Every view, by name."""
-    nightly = laptop.run("nightly", NIGHTLY.replace("sleep 0.1", "true"), "COUNT=60")
+    nightly = laptop.run("nightly", NIGHTLY.replace(PAUSE, "true"), "COUNT=60")
     hostile = laptop.run("hostile", HOSTILE)
     nested = laptop.run("nested", NESTED)
     name = SCRIPT.replace("/", "~1").replace("<", "%3C").replace(">", "%3E")
@@ -282,7 +284,7 @@ def test_every_view_is_safe_accessible_and_fits(chromium: Browser, laptop: Lapto
 
 
 def test_a_document_is_downloaded(chromium: Browser, laptop: Laptop) -> None:
-    run = laptop.run("nightly", NIGHTLY.replace("sleep 0.1", "true"), "COUNT=10")
+    run = laptop.run("nightly", NIGHTLY.replace(PAUSE, "true"), "COUNT=10")
     with served(laptop.folder, laptop.options) as address, visitor(chromium, address) as person:
         page = person.go(f"/runs/{run}/steps/check/document")
         with page.expect_download() as download:
