@@ -17,6 +17,7 @@ from fanfold.dag.params import from_arguments
 from fanfold.dag.read import SUFFIXES
 from fanfold.deploy.clients import Clients
 from fanfold.deploy.executions import poll_execution
+from fanfold.deploy.machines import called_by
 from fanfold.deploy.stack import Stack
 from fanfold.history.run_data import RunData
 from fanfold.local.engine import embedded_aws
@@ -88,7 +89,7 @@ class Cloud:
             arn = left.pop()
             if arn not in found:
                 found[arn] = states.describe_state_machine(stateMachineArn=arn)["definition"]
-                left += _called(json.loads(found[arn]))
+                left += called_by(json.loads(found[arn]), "StateMachineArn")
         return live, found
 
     def run_on_moto(self, report: Json, arguments: Sequence[str] = ()) -> Json:
@@ -114,17 +115,6 @@ class Cloud:
         assert record is not None, ended
         assert (ended["status"] == "FAILED") is (record["status"] == "failed"), ended
         return record
-
-
-def _called(node: Any) -> Iterator[str]:
-    """The ARN of every state machine that a definition starts."""
-    if isinstance(node, dict):
-        if "StateMachineArn" in node:
-            yield node["StateMachineArn"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for value in node:
-            yield from _called(value)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import fanfold
 import pytest
-from custom_resource import listening
+from custom_resource import CONTAINER, NESTED, listening
 from deployed import Deployed, deployed
 from fanfold.deploy.machines import called_by
 from fanfold.handlers import parser
@@ -20,18 +20,6 @@ from stacks import ACCOUNT, CORNERS, Resolved, stack
 
 IMAGE = {"RunnerImage": CORNERS["most"]["RunnerImage"]}
 ECS = CORNERS["containers alone"]
-NESTED = """
-schedule: "0 1 * * *"
-x-fanfold: {on: {s3: {bucket: incoming}}}
-steps: [{name: fan, run: region, parallel: [1, 2]}]
----
-name: region
-steps: [{name: call, run: leaf}]
----
-name: leaf
-steps: [{name: work, command: echo}]
-"""
-CONTAINER = "x-fanfold: {compute: ecs, image: mine}\nsteps: [{name: s, command: echo}]\n"
 
 CHANGES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "an image": ({}, IMAGE),

@@ -9,6 +9,20 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+NESTED = """
+schedule: "0 1 * * *"
+x-fanfold: {on: {s3: {bucket: incoming}}}
+steps: [{name: fan, run: region, parallel: [1, 2]}]
+---
+name: region
+steps: [{name: call, run: leaf}]
+---
+name: leaf
+steps: [{name: work, command: echo}]
+"""
+"""A DAG with all that a change of the stack may touch, but for containers."""
+CONTAINER = "x-fanfold: {compute: ecs, image: mine}\nsteps: [{name: s, command: echo}]\n"
+
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:

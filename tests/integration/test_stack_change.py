@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from aws import STARTS, TARGET, Aws, embedded
 from botocore.exceptions import ClientError
-from custom_resource import listening
+from custom_resource import CONTAINER, NESTED, listening
 from fanfold.deploy.machines import called_by
+from fanfold.deploy.stack import NoSuchThing
 from fanfold.deploy.target import Ecs, Target
 from fanfold.handlers import parser
 
@@ -22,19 +23,7 @@ BEFORE = replace(TARGET, ecs=ECS)
 WITHOUT_CONTAINERS = replace(TARGET, ecs=None)
 RUNNER = "arn:aws:lambda:us-east-1:123456789012:function:fanfold_runner-image"
 AFTER = replace(BEFORE, runner_arn=RUNNER)
-FAN = """
-schedule: "0 1 * * *"
-x-fanfold: {on: {s3: {bucket: incoming}}}
-steps: [{name: fan, run: region, parallel: [1, 2]}]
----
-name: region
-steps: [{name: call, run: leaf}]
----
-name: leaf
-steps: [{name: work, command: echo}]
-"""
 STEP = "steps: [{name: s, command: echo}]\n"
-CONTAINER = "x-fanfold: {compute: ecs, image: mine}\n" + STEP
 
 
 @dataclass
@@ -69,8 +58,8 @@ def cloudformation() -> Iterator[CloudFormation]:
 
 
 def called(aws: Aws) -> set[str]:
-    """The functions and clusters that every live machine names."""
-    return called_by(aws.machines(), "FunctionName", "Cluster")
+    """The functions, clusters and networks that every live machine names."""
+    return called_by(aws.machines(), "FunctionName", "Cluster", "Subnets.$", "SecurityGroups.$")
 
 
 def held(aws: Aws) -> str:
@@ -82,7 +71,7 @@ def held(aws: Aws) -> str:
 
 def test_every_machine_calls_what_is_there_now(cloudformation: CloudFormation) -> None:
     aws = cloudformation.aws
-    for name, text in {"fan": FAN, "step": STEP, "container": CONTAINER}.items():
+    for name, text in {"fan": NESTED, "step": STEP, "container": CONTAINER}.items():
         assert aws.put(f"{name}.yaml", text)["status"] == "deployed"
     assert BEFORE.runner_arn in called(aws)
     answer = cloudformation.tell(AFTER)
@@ -111,7 +100,7 @@ def test_every_machine_calls_what_is_there_now(cloudformation: CloudFormation) -
 )
 def test_whatever_deployments_hold_follows(cloudformation: CloudFormation, change: Target, shown: str) -> None:
     aws = cloudformation.aws
-    aws.put("fan.yaml", FAN)
+    aws.put("fan.yaml", NESTED)
     aws.put("container.yaml", CONTAINER)
     assert shown not in held(aws)
     assert cloudformation.tell(change)["Status"] == "SUCCESS"
@@ -185,6 +174,19 @@ def test_a_dag_that_was_rolled_back_follows_too(cloudformation: CloudFormation, 
     assert called(aws) == {change.runner_arn}
 
 
+def test_nothing_is_rolled_back_to_what_is_gone(cloudformation: CloudFormation) -> None:
+    aws = cloudformation.aws
+    aws.put("etl.yaml", "x-fanfold: {compute: ecs}\n" + STEP)
+    aws.put("etl.yaml", NESTED)
+    aws.put("etl.yaml", STEP)  # whose machine alone is left
+    with pytest.raises(NoSuchThing, match=r"version 2 of the DAG 'etl' calls .* no longer has: .*fanfold__etl-region-"):
+        aws.stack.roll_back("etl")
+    assert cloudformation.tell(replace(BEFORE, ecs=replace(ECS, subnets="subnet-2")))["Status"] == "SUCCESS"
+    aws.stack = replace(aws.stack, callees=aws.runtime.target.callees)
+    with pytest.raises(NoSuchThing, match=r"version 1 .* no longer has: States.StringSplit\('subnet-1', ','\)"):
+        aws.stack.roll_back("etl", 1)
+
+
 def test_a_rolled_back_dag_with_errors_hinders_what_it_needs(cloudformation: CloudFormation) -> None:
     aws = cloudformation.aws
     aws.put("etl.yaml", "x-fanfold: {compute: ecs}\n" + STEP)
@@ -213,7 +215,7 @@ def test_a_fault_is_an_answer(cloudformation: CloudFormation) -> None:
 def test_a_stack_that_is_deleted_leaves_nothing(cloudformation: CloudFormation) -> None:
     aws = cloudformation.aws
     empty = aws.state()
-    for name, text in {"fan": FAN, "step": STEP, "container": CONTAINER}.items():
+    for name, text in {"fan": NESTED, "step": STEP, "container": CONTAINER}.items():
         aws.put(f"{name}.yaml", text)
     assert cloudformation.tell(BEFORE, "Delete")["Status"] == "SUCCESS"
     assert aws.state() == empty

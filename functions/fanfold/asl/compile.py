@@ -288,10 +288,8 @@ class _Compiler:
         """
         if "begin" in opening:
             return True
-        in_container = (
-            self._container_of_child(step) is not None or not self._dags[self._children[step.run or ""]].is_leaf
-        )
-        return self._starts_in_container and not in_container
+        child_calls_it = self._dags[self._children[step.run or ""]].is_leaf and self._container_of_child(step) is None
+        return self._starts_in_container and child_calls_it
 
     def _container_of_child(self, step: Step) -> Compute | None:
         child = self._dags[self._children[step.run or ""]]

@@ -50,4 +50,4 @@ IMAGE_PREFIX = "image-"
 
 def image_name(image: str) -> str:
     """The name of the task definition for a DAG's own image, behind the stack's prefix."""
-    return IMAGE_PREFIX + f"{hashlib.sha256(image.encode()).hexdigest()[:16]}"
+    return IMAGE_PREFIX + hashlib.sha256(image.encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 ALL = "States.ALL"
-TERMINAL = ("States.DataLimitExceeded", "States.Runtime")
+DATA_LIMIT, RUNTIME = "States.DataLimitExceeded", "States.Runtime"
 """What `ALL` does not match (Step Functions, *Handling errors*); the first can be caught by its own name."""
 
 EXIT_CODE = re.compile(r"ExitCode\d+")
@@ -59,7 +59,7 @@ REFUSED = frozenset({*LAMBDA_THROTTLED, *LAMBDA_ASLEEP})
 _HANDLING = "Step Functions, Handling errors in workflows"
 _TASK = {
     _HANDLING: (
-        ALL, "States.DataLimitExceeded", "States.HeartbeatTimeout", "States.IntrinsicFailure",
+        ALL, DATA_LIMIT, "States.HeartbeatTimeout", "States.IntrinsicFailure",
         "States.ParameterPathFailure", "States.Permissions", "States.ResultPathMatchFailure", "States.TaskFailed",
         "States.Timeout",
     )
@@ -101,15 +101,15 @@ RAISED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "Amazon ECS API Reference, Common Errors": ("ECS.ThrottlingException",),
         "AWS SDK for Java 1, its general exceptions": ("ECS.AmazonECSException", "ECS.SdkClientException"),
     },
-    MAP: {_HANDLING: (ALL, "States.DataLimitExceeded", "States.ParameterPathFailure", "States.IntrinsicFailure")},
+    MAP: {_HANDLING: (ALL, DATA_LIMIT, "States.ParameterPathFailure", "States.IntrinsicFailure")},
     DISTRIBUTED_MAP: {
         _HANDLING: (
-            ALL, "States.DataLimitExceeded", "States.ExceedToleratedFailureThreshold", "States.IntrinsicFailure",
+            ALL, DATA_LIMIT, "States.ExceedToleratedFailureThreshold", "States.IntrinsicFailure",
             "States.ItemReaderFailed", "States.ParameterPathFailure", "States.Permissions",
             "States.ResultWriterFailed",
         )
     },
-    "Parallel": {_HANDLING: (ALL, "States.BranchFailed", "States.DataLimitExceeded")},
+    "Parallel": {_HANDLING: (ALL, "States.BranchFailed", DATA_LIMIT)},
 }  # fmt: skip
 """By integration (or kind of state): source → names."""
 

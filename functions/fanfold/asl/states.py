@@ -117,8 +117,7 @@ def container_task(compute: Compute, task: Definition, *, tries: bool = False) -
 def caught(following: str) -> list[Definition]:
     """``Catch`` for every error that can be caught, which is told to the state that follows."""
     return [
-        {"ErrorEquals": [name], "ResultPath": "$.caught", "Next": following}
-        for name in ("States.DataLimitExceeded", errors.ALL)
+        {"ErrorEquals": [name], "ResultPath": "$.caught", "Next": following} for name in (errors.DATA_LIMIT, errors.ALL)
     ]
 
 

@@ -87,7 +87,7 @@ class Fields:
         nodes = node.items if isinstance(node, Sequence) else [node]
         return tuple(text for item in nodes if (text := read_text(item, key, self.problems)) is not None)
 
-    def integers(self, key: str) -> tuple[int, ...]:
+    def exit_codes(self, key: str) -> tuple[int, ...]:
         """An exit code or a list of them."""
         node = self.node_of(key)
         if node is None:

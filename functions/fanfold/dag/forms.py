@@ -163,7 +163,7 @@ def read_continue_on(fields: Fields | None) -> ContinueOn:
     return ContinueOn(
         failure=fields.flag("failure"),
         skipped=fields.flag("skipped"),
-        exit_codes=fields.integers("exitCode"),
+        exit_codes=fields.exit_codes("exitCode"),
         output=fields.texts("output"),
         mark_success=fields.flag("markSuccess"),
     )
@@ -179,7 +179,7 @@ def read_retry(fields: Fields | None) -> RetryPolicy | None:
     return RetryPolicy(
         limit=int(limit or 0),
         interval_sec=fields.number("intervalSec", least=0, whole=False, most=YEAR_SECONDS) or 0,
-        exit_codes=fields.integers("exitCode"),
+        exit_codes=fields.exit_codes("exitCode"),
         backoff=_backoff(fields),
         max_interval_sec=fields.number("maxIntervalSec", least=0.001, whole=False, most=YEAR_SECONDS),
     )
@@ -201,7 +201,7 @@ def read_repeat(fields: Fields | None) -> RepeatPolicy | None:
     word = node.value if isinstance(node, Scalar) else None
     modes: dict[object, Literal["while", "until", "always"]] = {"while": "while", "until": "until", True: "always"}
     conditions = fields.node_of("condition")
-    codes = fields.integers("exitCode")
+    codes = fields.exit_codes("exitCode")
     if word is False:
         return None
     if word not in modes and (word is not None or not (conditions or codes)):

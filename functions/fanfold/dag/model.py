@@ -17,6 +17,7 @@ MAX_ITEMS = 1000
 """The most items one ``parallel`` step takes (specification, *Limitations*)."""
 
 MAX_EXIT_CODE = 255
+"""Of a Linux process."""
 
 MAX_TRIES = 5_000
 """Further tries of a step: with each four events of history, they fit into an execution's 25,000."""

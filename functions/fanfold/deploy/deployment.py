@@ -307,10 +307,10 @@ class Deployer:
 
     def _register_images(self, plan: _Plan) -> None:
         """The task definitions of images of their own, which change with the runner's too."""
-        for compute in containers(plan.dag_set, self._target.platform):
-            if compute.image:
-                with located(compute.place, f"the task definition of the image {compute.image}"):
-                    register_image(self._clients.ecs, self._target, compute.image)
+        wishes = containers(plan.dag_set, self._target.platform)
+        for image, place in {wish.image: wish.place for wish in wishes if wish.image}.items():
+            with located(place, f"the task definition of the image {image}"):
+                register_image(self._clients.ecs, self._target, image)
 
     def _claim(self, dag_set: DagSet, record: Record, looked: list[str]) -> None:
         try:

@@ -162,14 +162,8 @@ class Machines:
         True where there is no such machine.
         """
         described = self._describe(arn)
-        if described is None:
-            return True
-        definition = json.loads(described["definition"])
-        return (
-            described["roleArn"] == self._target.role_arn
-            and called_by(definition, "FunctionName", "Cluster") <= self._target.callees
-            and called_by(definition, "Subnets.$", "SecurityGroups.$") <= self._target.networks
-            and all(self.calls_what_is_there(child) for child in called_by(definition, "StateMachineArn"))
+        return described is None or (
+            described["roleArn"] == self._target.role_arn and callees_from(self._client, arn) <= self._target.callees
         )
 
     def _describe(self, arn: str) -> Mapping[str, Any] | None:
@@ -199,6 +193,20 @@ class Machines:
         if int(number) > KEPT_VERSIONS:
             old = f"{arn}:{int(number) - KEPT_VERSIONS}"
             self._client.delete_state_machine_version(stateMachineVersionArn=old)
+
+
+def callees_from(client: SFNClient, arn: str) -> set[str]:
+    """What a machine or a version of one calls, and what the machines do that it starts.
+
+    These are functions, clusters and networks (`fanfold.deploy.target.Target.callees`), and the ARN of each machine
+    that is gone.
+    """
+    try:
+        definition = json.loads(client.describe_state_machine(stateMachineArn=arn)["definition"])
+    except (client.exceptions.StateMachineDoesNotExist, client.exceptions.ResourceNotFound):
+        return {arn}
+    children = (callees_from(client, child) for child in called_by(definition, "StateMachineArn"))
+    return called_by(definition, "FunctionName", "Cluster", "Subnets.$", "SecurityGroups.$").union(*children)
 
 
 def called_by(definition: Any, *parameters: str) -> set[str]:

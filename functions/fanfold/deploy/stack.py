@@ -11,9 +11,9 @@ from fanfold.asl.names import machine_name
 from fanfold.dag.params import Parameters
 from fanfold.dag.read import without_suffix
 from fanfold.deploy.clients import Clients
-from fanfold.deploy.machines import ALIAS, called_by
+from fanfold.deploy.machines import ALIAS, callees_from
 from fanfold.deploy.record import Records
-from fanfold.deploy.target import words
+from fanfold.deploy.target import networks, words
 from fanfold.run.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Stack:
     runner_variables: frozenset[str] = frozenset()
     """Names that the environment of steps has besides."""
     callees: frozenset[str] = frozenset()
-    """The functions and the cluster that its machines may call."""
+    """What its machines may call (`fanfold.deploy.target.Target.callees`)."""
 
     @staticmethod
     def find(name: str, clients: Clients) -> Stack:
@@ -66,7 +66,8 @@ class Stack:
         logs = tuple(words(outputs.get("RunnerLogs", "")))
         given = {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in described.get("Parameters", [])}
         zone, variables = given.get("ScheduleZone") or "UTC", frozenset(words(given.get("RunnerVariables", "")))
-        callees = frozenset(words(outputs.get("Callees", "")))
+        nets = networks(given.get("EcsSubnets", ""), given.get("EcsSecurityGroups", ""))
+        callees = frozenset({*words(outputs.get("Callees", "")), *nets})
         return Stack(name, clients, dags, runs, machines, parser, logs, zone, variables, callees)
 
     @property
@@ -120,20 +121,13 @@ class Stack:
             there = ", ".join(map(str, sorted(versions)))
             which = f"version {to}" if to is not None else f"version before {current}, which is live"
             raise NoSuchThing(f"the DAG {dag!r} has no {which}; there is: {there}")
-        gone = sorted(_called_from(client, versions[wanted]) - self.callees)
+        gone = sorted(callees_from(client, versions[wanted]) - self.callees)
         if gone:
             message = f"version {wanted} of the DAG {dag!r} calls what the stack no longer has: {', '.join(gone)}"
             raise NoSuchThing(f"{message}; upload the file as it was instead")
         routing = [{"stateMachineVersionArn": versions[wanted], "weight": 100}]
         client.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=routing)  # type: ignore[arg-type]
         return current, wanted
-
-
-def _called_from(client: SFNClient, version: str) -> set[str]:
-    """The functions and clusters that a version of a machine calls, and those that its children call."""
-    definition = json.loads(client.describe_state_machine(stateMachineArn=version)["definition"])
-    children = (_called_from(client, child) for child in called_by(definition, "StateMachineArn"))
-    return called_by(definition, "FunctionName", "Cluster").union(*children)
 
 
 def _versions(client: SFNClient, arn: str) -> dict[int, str]:

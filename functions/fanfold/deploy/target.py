@@ -30,6 +30,11 @@ def words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
+def networks(*lists: str) -> list[str]:
+    """Lists of subnets or security groups, as definitions write them."""
+    return [f"States.StringSplit('{','.join(words(text))}', ',')" for text in lists]
+
+
 @dataclass(frozen=True, slots=True)
 class Ecs:
     """The cluster that containers run on."""
@@ -99,15 +104,11 @@ class Target:
 
     @property
     def callees(self) -> frozenset[str]:
-        """The functions and the cluster that machines may call."""
+        """What machines may call: the functions, the cluster, and its networks as definitions write them."""
         functions = {self.runner_arn, self.planner_arn, self.reducer_arn}
-        return frozenset(functions if self.ecs is None else functions | {self.ecs.cluster})
-
-    @property
-    def networks(self) -> frozenset[str]:
-        """The subnets and the security groups of containers, as definitions write them."""
-        lists = () if self.ecs is None else (self.ecs.subnets, self.ecs.security_groups)
-        return frozenset(f"States.StringSplit('{text}', ',')" for text in lists)
+        if self.ecs is None:
+            return frozenset(functions)
+        return frozenset({*functions, self.ecs.cluster, *networks(self.ecs.subnets, self.ecs.security_groups)})
 
     def arn(self, name: str) -> str:
         """The state machine with this name behind the prefix."""

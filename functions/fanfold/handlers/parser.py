@@ -73,7 +73,7 @@ def handle(
     tried again.
     """
     if "RequestType" in event:
-        follow(event, lambda: _for_the_stack(runtime or _runtime()))
+        follow(event, lambda bucket: _for_the_stack(runtime or _runtime(), bucket))
         return {"reports": []}
     runtime = runtime or _runtime()
     reports: list[dict[str, Any]] = []
@@ -117,11 +117,11 @@ def _handle_change(runtime: ParserRuntime, change: _Change) -> Iterator[dict[str
         yield _deploy(runtime, deployer, change.bucket, path, bundle, sequencer)
 
 
-def _for_the_stack(runtime: ParserRuntime) -> tuple[Target, Deployer, Deploy]:
-    deployer = _deployer(runtime)
+def _for_the_stack(runtime: ParserRuntime, bucket: str) -> tuple[Target, Deployer, Deploy]:
+    deployer, bundle = _deployer(runtime), _bundles(runtime, bucket)
 
-    def deploy(bucket: str, path: str) -> dict[str, Any]:
-        return _deploy(runtime, deployer, bucket, path, _bundles(runtime, bucket), None, move_alias=True)
+    def deploy(path: str) -> dict[str, Any]:
+        return _deploy(runtime, deployer, bucket, path, bundle, None, move_alias=True)
 
     return runtime.target, deployer, deploy
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 MAX_REASON = 2_000
 """Bytes of the reason as JSON: an answer may have 4,096 (CloudFormation, *Custom resource response objects*)."""
 
-Deploy = Callable[[str, str], Mapping[str, Any]]
-"""Deploys a file of the DAG folder, by its bucket and path, and gives its report."""
+Deploy = Callable[[str], Mapping[str, Any]]
+"""Deploys a file of the DAG folder, by its path, and gives its report."""
 
-OpenDeployer = Callable[[], tuple[Target, Deployer, Deploy]]
-"""Raises ValueError where the stack can't work as it is."""
+OpenDeployer = Callable[[str], tuple[Target, Deployer, Deploy]]
+"""For a DAG bucket. Raises ValueError where the stack can't work as it is."""
 
 
 def follow(event: dict[str, Any], open_deployer: OpenDeployer) -> None:
@@ -52,7 +52,7 @@ def follow(event: dict[str, Any], open_deployer: OpenDeployer) -> None:
 def _hindrances(change: CloudFormationCustomResourceEvent, open_deployer: OpenDeployer) -> Iterator[str]:
     """Do it; yields why the change must not be."""
     try:
-        target, deployer, deploy = open_deployer()
+        target, deployer, deploy = open_deployer(change.resource_properties["DagBucket"])
     except ValueError as fault:  # such a stack never came to be, and has nothing to remove
         if change.request_type != "Delete":
             yield str(fault)
@@ -69,7 +69,7 @@ def _hindrances(change: CloudFormationCustomResourceEvent, open_deployer: OpenDe
     if change.request_type == "Create":
         return
     for file in deployer.files():
-        report = deploy(change.resource_properties["DagBucket"], file)
+        report = deploy(file)
         if report["status"] in NOT_DEPLOYED and not deployer.calls_what_is_there(file):
             problem = report["problems"][0]
             place = problem["place"]

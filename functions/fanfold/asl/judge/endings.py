@@ -77,10 +77,10 @@ def _uncaught(visited: Visited) -> Iterator[Finding]:
     caught = [error for catch in state["Catch"] for error in catch["ErrorEquals"]]
     if errors.ALL not in caught:
         yield Finding(name, f"the Catch of {name!r} does not have States.ALL", "add it, as the last")
-    elif "States.DataLimitExceeded" not in caught:
+    elif errors.DATA_LIMIT not in caught:
         message = f"States.ALL in the Catch of {name!r} does not match States.DataLimitExceeded"
         yield Finding(name, message, "catch that by its own name before")
-    if "States.Runtime" in caught:
+    if errors.RUNTIME in caught:
         yield Finding(name, f"{name!r} catches States.Runtime, which nothing catches", "leave it out")
 
 
